@@ -1,0 +1,76 @@
+/** Every bound of Skein, in one place, each with its reason. The relations between them hold at load. */
+
+export const KIB = 1024
+export const MIB = 1024 * KIB
+export const GIB = 1024 * MIB
+
+export const LIMITS = {
+  /** Topic levels. A channel takes the first; the trie's depth, and so the cost of a match, is bounded by it. */
+  topicLevels: 14,
+  /** UTF-8 bytes of a topic or filter: fits every file name, gossip topic and log line. */
+  topicBytes: 200,
+  /** Channels one node may join, `$` and `@` ones not counted: gossipsub keeps 1 MiB of topics per peer. */
+  channels: 256,
+  /** A batch is closed at this size: the gain of packing flattens past 32 KiB (measured), latency does not. */
+  batchBytes: 64 * KIB,
+  /** A batch is closed at this many messages, so that a count always fits 16 bits. */
+  batchMessages: 16_384,
+  /** Largest payload, until records above `pushBytes` are pulled by sync. */
+  payloadBytes: 192 * KIB,
+  /** Headers of one message, names and values together. */
+  headersBytes: 8 * KIB,
+  /** Key, content type, idempotency id, reply-to: each. */
+  fieldBytes: 1 * KIB,
+  /** A record's header with its signature. */
+  headBytes: 1 * KIB,
+  /** A record above this is not pushed to neighbours. gossipsub goes deaf for ever above 4 MiB. */
+  pushBytes: 256 * KIB,
+  /** Islands kept above the head of one log; further records wait for the gap to close. */
+  islands: 64,
+  /** A record further ahead of local time than this does not move the local clock, ms. */
+  clockAheadMs: 60_000,
+  /** Acknowledged ranges kept above a cursor before the subscription waits. */
+  cursorRanges: 1024,
+  /** Messages handed over and not acknowledged, per subscription, by default. */
+  maxInFlight: 256,
+  /** How long a handed-over message may stay unacknowledged by default, ms. */
+  ackTimeoutMs: 30_000,
+  /** How long a gap may last before it is reported and an ephemeral subscription skips it, ms. */
+  gapTimeoutMs: 10_000,
+  /** Records kept in memory per channel for live subscriptions; who is further behind reads from disk. */
+  liveTailBytes: 8 * MIB,
+  /** Read from disk at once for a subscription that is behind. */
+  readBytes: 512 * KIB,
+  /** Payload bytes accepted and not yet confirmed; `publish` waits above it. */
+  publishWindowBytes: 8 * MIB,
+  /** Payload bytes waiting behind the window; `publish` rejects with ERR_BUSY above it. */
+  publishQueueBytes: 64 * MIB,
+  /** Bytes waiting for one neighbour on its push stream; `publish` waits above it. */
+  neighbourBufferBytes: 4 * MIB,
+  /** A cursor as text. */
+  cursorBytes: 200,
+  /** Records in one commit of the store. */
+  commitRecords: 256,
+  /** Bytes in one commit of the store. */
+  commitBytes: 8 * MIB
+} as const
+
+const relations: ReadonlyArray<readonly [boolean, string]> = [
+  [
+    LIMITS.payloadBytes + LIMITS.headersBytes + 8 * LIMITS.fieldBytes + LIMITS.headBytes <=
+      LIMITS.pushBytes,
+    'the largest message fits one pushed record'
+  ],
+  [LIMITS.batchBytes <= LIMITS.pushBytes, 'a full batch can be pushed'],
+  [LIMITS.pushBytes * 4 <= LIMITS.neighbourBufferBytes, 'a neighbour buffer holds several records'],
+  [LIMITS.pushBytes < LIMITS.liveTailBytes, 'the live tail holds any record'],
+  [LIMITS.publishWindowBytes > LIMITS.payloadBytes, 'the publish window takes any payload'],
+  [LIMITS.publishWindowBytes <= LIMITS.publishQueueBytes, 'the queue holds at least a window'],
+  [LIMITS.commitBytes >= LIMITS.pushBytes, 'a commit takes any record'],
+  [LIMITS.maxInFlight <= LIMITS.cursorRanges, 'acknowledgements of a whole window fit a cursor'],
+  [LIMITS.topicLevels <= LIMITS.topicBytes, 'a topic of empty levels fits']
+]
+
+for (const [holds, what] of relations) {
+  if (!holds) throw new Error(`limits.ts: ${what} does not hold`)
+}

@@ -1,0 +1,121 @@
+import type { Events } from '../core/events.ts'
+
+/** Where a subscription begins: only when it is created, for a durable one. */
+export type From =
+  /** What is published from now on. */
+  | 'now'
+  /** Everything held. */
+  | 'earliest'
+  /** The newest message of each topic, then what is published from now on. */
+  | 'last'
+  /** Everything published at or after a moment. */
+  | Date
+  /** Everything after a cursor: `message.cursor`, or an SSE event id. */
+  | { readonly cursor: string }
+
+/** What a message gives to its handler. */
+export interface Message {
+  /** `<publisher>/<session>/<sequence>/<channel>` */
+  readonly id: string
+  readonly topic: string
+  readonly payload: Uint8Array
+  readonly contentType: string | undefined
+  readonly key: string | undefined
+  readonly headers: Readonly<Record<string, string>>
+  /** PeerId of the publishing node. */
+  readonly publisher: string
+  readonly session: string
+  readonly sequence: number
+  /** 0 to 9. */
+  readonly priority: number
+  /** When it was published, by the publisher's clock. */
+  readonly time: Date
+  readonly expiresAt: Date | undefined
+  /** 1 at the first hand-over. */
+  readonly attempt: number
+  /** It came in after later messages of its log had been handed over, or from a session that had ended. */
+  readonly late: boolean
+  /** Covers everything up to and including this message. Opaque, at most 200 bytes. */
+  readonly cursor: string
+  /** The payload as JSON. Throws ERR_PAYLOAD. */
+  json<T = unknown>(): T
+  /** The payload as UTF-8. */
+  text(): string
+  /** Done with it. Resolves when written; nothing to do on an ephemeral subscription. */
+  ack(): Promise<void>
+  /** Not done: hand it over again, after `delayMs` (default 0). */
+  nack(options?: { delayMs?: number }): Promise<void>
+}
+
+/** Messages of one log that are missing. */
+export interface Gap {
+  readonly channel: string
+  readonly publisher: string
+  readonly session: string
+  readonly from: number
+  readonly to: number
+  /** `missing`: nobody here has them yet. `skipped`: this subscription went on without them. `trimmed`: retention took them. `damaged`: the disk lost them. */
+  readonly reason: 'missing' | 'skipped' | 'trimmed' | 'damaged'
+}
+
+export interface SubscriptionEvents {
+  /** A range is missing (`missing`: the subscription waits for it or will skip it) or was passed over. */
+  gap: Gap
+  /** A durable subscription has waited for a gap longer than `gapTimeoutMs`. */
+  stalled: Gap
+  /** It ended by itself: stopped, or taken by an error. */
+  end: { error: Error | undefined }
+}
+
+export interface SubscribeOptions {
+  /** Name of this node's own durable cursor. */
+  readonly durable?: string | undefined
+  /** Default 'now'. */
+  readonly from?: From | undefined
+  /** Default: ephemeral always 'auto'; a durable iterator 'manual'. */
+  readonly ack?: 'auto' | 'manual' | undefined
+  /** Messages handed over and not acknowledged. Default 256, at most 1,024. */
+  readonly maxInFlight?: number | undefined
+  /** Handed over again when not acknowledged for so long. Default 30,000 ms. */
+  readonly ackTimeoutMs?: number | undefined
+  /** Default 10,000 ms. */
+  readonly gapTimeoutMs?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface SubscriptionStatus {
+  readonly filter: string
+  /** Undefined for an ephemeral one. */
+  readonly durable: string | undefined
+  /** Someone is consuming it now. */
+  readonly open: boolean
+  /** Handed over and not acknowledged. */
+  readonly inFlight: number
+  /** Messages in the journals of its channels that it is not done with. Counts before filtering by topic. */
+  readonly lag: number
+  /** Gaps it waits for now. */
+  readonly gaps: readonly Gap[]
+  readonly createdAt: Date
+  readonly channels: readonly string[]
+}
+
+/** A stream of messages. Consume it in one way only: iterate, `onMessage`, or `pull`. */
+export interface Subscription extends AsyncIterable<Message> {
+  readonly filter: string
+  readonly durable: string | undefined
+  /** Resolves when the cursor is stored and the channel joined. Rejects with what kept it from opening. */
+  readonly ready: Promise<void>
+  readonly events: Events<SubscriptionEvents>
+  /**
+   * Calls `handler` for each message, one after the other. A durable message is acknowledged when the handler
+   * returns or its promise resolves, and handed over again when it throws or rejects.
+   */
+  onMessage(handler: (message: Message) => void | Promise<void>): void
+  /** Up to `max` messages; waits up to `waitMs` for the first. Empty when none came. */
+  pull(max: number, waitMs: number, signal?: AbortSignal): Promise<Message[]>
+  /** Finds a message that is in flight by its id. */
+  inFlight(id: string): Message | undefined
+  status(): SubscriptionStatus
+  /** Ends iteration, gives back what is unacknowledged; the durable cursor stays. Idempotent. */
+  stop(): Promise<void>
+}

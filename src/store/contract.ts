@@ -1,0 +1,236 @@
+import type { Events } from '../core/events.ts'
+import type { Lifecycle } from '../core/lifecycle.ts'
+import type { RecordHeader, SealedRecord } from '../wire/record.ts'
+
+/** Names one log. */
+export interface LogRef {
+  readonly channel: string
+  /** PeerId of the publisher, as text. */
+  readonly publisher: string
+  /** 16 hex digits. */
+  readonly session: string
+}
+
+/** Sequence numbers from `from` to `to`, both included. */
+export interface SequenceRange {
+  readonly from: number
+  readonly to: number
+}
+
+/** What is held of one log. Kept in memory for every log; a snapshot, replaced at each change. */
+export interface LogState extends LogRef {
+  /** Held from this sequence; below it nothing is held or wanted. */
+  readonly floor: number
+  /** Held without a hole up to this sequence; `floor - 1` while nothing is. */
+  readonly head: number
+  /** Digest of the record that ends at `head`; undefined while nothing is held up to it. */
+  readonly headDigest: Uint8Array | undefined
+  /** Held above a hole: ascending, disjoint, at most LIMITS.islands. Not deliverable yet. */
+  readonly islands: readonly SequenceRange[]
+  /** Records held, and their bytes. */
+  readonly records: number
+  readonly bytes: number
+  /** Newest hybrid time in the log, ms. */
+  readonly timeMs: number
+  /** Set when two different records claim one sequence: the log takes nothing above it any more. */
+  readonly forkedAt: number | undefined
+}
+
+/** One record on its way into the store. Its signature has been verified by the caller. */
+export interface AppendItem {
+  readonly record: SealedRecord
+  /** How old the record is, ms, as far as its bearer knew; 0 for one's own. */
+  readonly ageMs: number
+  /** Delivered with `late: true`. */
+  readonly late?: boolean
+  /** First sequence wanted of a log that is not known yet; default: the record's own first. */
+  readonly floor?: number
+}
+
+/** What became of one item, in the order of the call. */
+export type AppendOutcome =
+  /** Held, and deliverable at once (so are islands it joined). */
+  | 'appended'
+  /** Held above a hole. */
+  | 'island'
+  /** Held already, the same digest. */
+  | 'duplicate'
+  /** Below the floor: not wanted. */
+  | 'below-floor'
+  /** Another record is held at that sequence: both heads are kept as proof, the log is frozen. */
+  | 'fork'
+  /** The log is frozen by an earlier fork at or below this sequence. */
+  | 'frozen'
+  /** `previous` is not the digest of the record before, or the boundaries overlap a held record. */
+  | 'broken-chain'
+  /** More islands than LIMITS.islands; ask again when the hole is smaller. */
+  | 'too-many-islands'
+  /** Older than the channel's retention allows. */
+  | 'expired'
+
+/** One record in the journal: a local, gap-free numbering of messages in the order they became deliverable. */
+export interface JournalEntry {
+  readonly channel: string
+  /** Offset of the record's first message; message i of it has offset + i. */
+  readonly offset: number
+  readonly count: number
+  /** Undefined where the body is gone (trimmed, compacted or damaged): its offsets are skipped. */
+  readonly record: SealedRecord | undefined
+  /** The header, where it is still held. */
+  readonly header: RecordHeader | undefined
+  /** Estimated local wall-clock time of its publishing, ms: arrival minus age at arrival. */
+  readonly bornAt: number
+  readonly late: boolean
+}
+
+/** The journal of one channel: offsets from `first` (inclusive) to `next` (exclusive) are held. */
+export interface JournalState {
+  readonly first: number
+  readonly next: number
+}
+
+/** How far one durable subscription is in one channel's journal. */
+export interface CursorState {
+  /** Everything below is done with. */
+  readonly offset: number
+  /** Done with above `offset`: ascending, disjoint, at most LIMITS.cursorRanges. Offsets, both included. */
+  readonly acknowledged: readonly SequenceRange[]
+  /** Below this offset a message may have been handed over before the last stop. */
+  readonly handed: number
+  /** Exact attempts of messages that were offered more than once: [offset, attempts]. */
+  readonly attempts: ReadonlyArray<readonly [number, number]>
+}
+
+/** A durable subscription's registration, as its owner wrote it. */
+export interface Registration {
+  readonly name: string
+  readonly filter: string
+  /** ms since 1970. */
+  readonly createdAt: number
+  /** Everything else its owner wants back, JSON. */
+  readonly options: Readonly<Record<string, unknown>>
+}
+
+/** What to keep of a channel. All limits hold at once; whole records at a time. */
+export interface RetentionPolicy {
+  /** Default 24 h. Infinity = no limit. */
+  readonly maxAgeMs: number
+  /** Default 4 GiB. */
+  readonly maxBytes: number
+  /** Default no limit. */
+  readonly maxMessages: number
+  /** Newest messages kept per (topic, key); undefined = every message. */
+  readonly keepLast: number | undefined
+}
+
+/** What one trim removed. */
+export interface TrimReport {
+  readonly records: number
+  readonly messages: number
+  readonly bytes: number
+}
+
+/** Why the store takes no user records now, or `open`. */
+export type StoreCondition =
+  /** Works. */
+  | 'open'
+  /** Less free space than the reserve: user records are refused, cursors and trims go on. */
+  | 'full'
+  /** A write failed for lack of space: nothing is written until `recover()` succeeds. */
+  | 'failed'
+  /** An I/O error that is not lack of space: final, the node must stop. */
+  | 'broken'
+  | 'closed'
+
+/** What opening found. */
+export interface OpenReport {
+  /** The last stop was clean. */
+  readonly clean: boolean
+  readonly logs: number
+  readonly records: number
+  readonly durationMs: number
+  /** Ranges found damaged and quarantined. */
+  readonly damaged: ReadonlyArray<LogRef & SequenceRange>
+}
+
+export interface StoreEvents {
+  /** Records became deliverable, written, in journal order. `record` is set in each. */
+  journal: { channel: string; entries: readonly JournalEntry[] }
+  /** A log has (or no longer has) a hole: `missing` are the ranges between head and the last island. */
+  gap: { log: LogRef; missing: readonly SequenceRange[] }
+  fork: { log: LogRef; sequence: number }
+  damaged: { log: LogRef; range: SequenceRange }
+  trimmed: { channel: string; report: TrimReport; first: number }
+  condition: { condition: StoreCondition; reason: string }
+}
+
+/** Small values by name; for a few thousand entries, not for messages. */
+export interface ValueSpace {
+  get(key: string): Promise<Uint8Array | undefined>
+  put(key: string, value: Uint8Array): Promise<void>
+  delete(key: string): Promise<void>
+  entries(): Promise<ReadonlyArray<readonly [string, Uint8Array]>>
+}
+
+/**
+ * Everything a node keeps on disk. Log states, journal bounds and registrations are mirrored in memory, so
+ * questions about them are answered at once; only bodies and old cursors are read from disk.
+ *
+ * Planning is synchronous: when `append` returns its promise, `log()` already counts the records, and two
+ * calls are planned in the order they were made. The promise resolves when the write is done (`sync: true`:
+ * on disk, synced). A failed write rejects every append of its commit and all later ones until `recover()`.
+ */
+export interface Store extends Lifecycle {
+  /** Random, new whenever a store is created; cursors of another store are refused by it. */
+  readonly epoch: string
+  readonly events: Events<StoreEvents>
+  readonly condition: StoreCondition
+  /** What `start` found. */
+  readonly report: OpenReport
+
+  append(items: readonly AppendItem[], options: { sync: boolean }): Promise<AppendOutcome[]>
+  /** Would user records be refused now? Throws ERR_STORE_FULL, ERR_STORE_WRITE or ERR_STORE_FAILED. */
+  assertWritable(): void
+  /** After `failed`: closes, reopens, verifies the tails, writes a probe. Rejects while space is lacking. */
+  recover(): Promise<void>
+
+  channels(): readonly string[]
+  log(ref: LogRef): LogState | undefined
+  logs(channel?: string): readonly LogState[]
+  /** Records of one log that end at or above `from`, ascending, until `maxBytes` is exceeded; at least one if any. */
+  readLog(
+    ref: LogRef,
+    from: number,
+    options?: { to?: number; maxBytes?: number }
+  ): Promise<SealedRecord[]>
+  /** Greatest session of `publisher` on this disk, in any channel. */
+  latestSession(publisher: string): string | undefined
+
+  journal(channel: string): JournalState
+  /** Entries that end above `offset`, ascending, until `maxBytes` is exceeded; at least one if any. */
+  readJournal(
+    channel: string,
+    offset: number,
+    options?: { maxBytes?: number }
+  ): Promise<JournalEntry[]>
+  /** Offset of the first message at or after local time `ms`; `next` if none. */
+  seekJournal(channel: string, ms: number): Promise<number>
+  /** Offsets of the newest message of every topic (channel + suffix) in the journal, ascending. */
+  lastOffsets(channel: string, matches: (topic: string) => boolean): Promise<number[]>
+
+  /** Durable subscriptions. */
+  registrations(): readonly Registration[]
+  /** Writes the registration and its first cursors, synced. */
+  register(registration: Registration, cursors: ReadonlyMap<string, CursorState>): Promise<void>
+  unregister(name: string): Promise<void>
+  cursors(name: string): Promise<Map<string, CursorState>>
+  /** Written unsynced, coalesced with whatever else is waiting. */
+  saveCursor(name: string, channel: string, cursor: CursorState): Promise<void>
+
+  trim(channel: string, policy: RetentionPolicy): Promise<TrimReport>
+  /** Reads and checks the next `maxBytes` of records in the background; returns the bytes checked, 0 = wrapped round. */
+  scrub(maxBytes: number): Promise<number>
+  values(space: string): ValueSpace
+  /** Bytes of records held, and free bytes of the file system where it has one. */
+  usage(): { bytes: number; records: number; freeBytes: number | undefined; reserveBytes: number }
+}
