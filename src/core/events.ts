@@ -32,7 +32,7 @@ export class Emitter<Map extends object> implements Events<Map> {
   emit<Name extends keyof Map>(name: Name, detail: Map[Name]): void {
     const set = this.#listeners.get(name)
     if (set === undefined) return
-    for (const listener of [...set]) {
+    for (const listener of set) {
       try {
         ;(listener as Listener<Map[Name]>)(detail)
       } catch (error) {
