@@ -52,7 +52,33 @@ export const LIMITS = {
   /** Records in one commit of the store. */
   commitRecords: 256,
   /** Bytes in one commit of the store. */
-  commitBytes: 8 * MIB
+  commitBytes: 8 * MIB,
+  /** Request line and headers of one HTTP request: a message's headers and a token fit twice. */
+  httpHeaderBytes: 16 * KIB,
+  /** HTTP connections at once; idle ones cost some 20 KiB each. */
+  httpConnections: 1024,
+  /** A client must have sent its request headers within this time, ms (slowloris). */
+  httpHeadersTimeoutMs: 10_000,
+  /** A client must have sent a whole message or JSON body within this time, ms. Streams of lines may last. */
+  httpBodyTimeoutMs: 30_000,
+  /** A JSON request body: acknowledgements of a full window fit. */
+  httpJsonBytes: 1 * MIB,
+  /** Messages of one streamed HTTP request that are published and not yet confirmed. */
+  httpPublishWindow: 4096,
+  /** Payload bytes of one streamed HTTP request that are published and not yet confirmed. */
+  httpPublishWindowBytes: 4 * MIB,
+  /** An idle event stream gets a comment after this time, ms, so that proxies and clients see it alive. */
+  sseCommentMs: 15_000,
+  /** Bytes formatted for one event stream at once: bounds its memory, amortises its socket writes. */
+  sseBatchBytes: 512 * KIB,
+  /** Messages taken by one pull. */
+  pullMessages: 1024,
+  /** How long one pull may wait, ms: below the idle timeout of common proxies. */
+  pullWaitMs: 55_000,
+  /** A durable subscription opened by pulls is closed when nobody has pulled for so long, ms. */
+  pullIdleMs: 60_000,
+  /** Everything must be closed this long after stop was asked for, ms; supervisors kill after 10 s or more. */
+  stopTimeoutMs: 10_000
 } as const
 
 const relations: ReadonlyArray<readonly [boolean, string]> = [
@@ -68,6 +94,13 @@ const relations: ReadonlyArray<readonly [boolean, string]> = [
   [LIMITS.publishWindowBytes <= LIMITS.publishQueueBytes, 'the queue holds at least a window'],
   [LIMITS.commitBytes >= LIMITS.pushBytes, 'a commit takes any record'],
   [LIMITS.maxInFlight <= LIMITS.cursorRanges, 'acknowledgements of a whole window fit a cursor'],
+  [LIMITS.headersBytes < LIMITS.httpHeaderBytes, 'the largest message headers fit an HTTP request'],
+  [
+    LIMITS.httpPublishWindowBytes > LIMITS.payloadBytes &&
+      LIMITS.httpPublishWindowBytes <= LIMITS.publishWindowBytes,
+    'a streamed request may hold any payload, and less than the publish window'
+  ],
+  [LIMITS.pullMessages * 256 <= LIMITS.httpJsonBytes, 'acknowledgements of a pull fit one request'],
   [LIMITS.topicLevels <= LIMITS.topicBytes, 'a topic of empty levels fits']
 ]
 

@@ -1,6 +1,15 @@
 import type { Events } from '../core/events.ts'
 import type { SubscribeOptions, Subscription, SubscriptionStatus } from '../delivery/contract.ts'
 
+export type {
+  From,
+  Gap,
+  Message,
+  SubscribeOptions,
+  Subscription,
+  SubscriptionStatus
+} from '../delivery/contract.ts'
+
 /** What `publish` takes: bytes and strings as they are (text/plain), anything else as JSON. */
 export type Data = Uint8Array | string | number | boolean | null | object
 
