@@ -61,7 +61,7 @@ export type RecordHead = Omit<SealedRecord, 'body'>
 
 /** One message as it is put into a body. */
 export interface MessageFields {
-  /** The topic without its channel and the slash after it; '' when the topic is the channel. */
+  /** What follows the channel in the topic, its leading slash included: '' for `a`, '/' for `a/`, '/b' for `a/b`. */
   readonly suffix: string
   readonly payload: Uint8Array
   readonly contentType?: string | undefined

@@ -1,0 +1,66 @@
+import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
+import { SkeinError } from '../core/errors.ts'
+import { PUBLIC_KEY_BYTES } from './peer-id.ts'
+import { asBuffer } from './protobuf.ts'
+import { RecentCache } from './recent-cache.ts'
+
+/** Bytes of an Ed25519 seed and of a signature. */
+export const SEED_BYTES = 32
+export const SIGNATURE_BYTES = 64
+
+/** Signs with one Ed25519 key. */
+export interface Signer {
+  /** Raw, 32 bytes. */
+  readonly publicKey: Uint8Array
+  /** 64 bytes. */
+  sign(bytes: Uint8Array): Uint8Array
+}
+
+// RFC 8410: what stands before the raw key in PKCS#8 and SPKI.
+const PRIVATE_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex')
+const PUBLIC_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
+
+// Importing a key costs about as much as using it once, so keys of known publishers are kept.
+const publicKeys = new RecentCache<string, KeyObject>(1024)
+
+/** A signer from a raw 32-byte Ed25519 seed, which it does not keep. Throws ERR_OPTIONS on another length. */
+export function createSigner(seed: Uint8Array): Signer {
+  if (seed.length !== SEED_BYTES) {
+    throw new SkeinError('ERR_OPTIONS', `a seed has ${SEED_BYTES} bytes, not ${seed.length}`)
+  }
+  const privateKey = createPrivateKey({
+    key: Buffer.concat([PRIVATE_PREFIX, seed]),
+    format: 'der',
+    type: 'pkcs8'
+  })
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  return {
+    publicKey: Uint8Array.from(spki.subarray(PUBLIC_PREFIX.length)),
+    sign: (bytes) => sign(null, bytes, privateKey)
+  }
+}
+
+/** Did the holder of `publicKey` (raw, 32 bytes) sign `bytes`? False for anything malformed. */
+export function verifySignature(
+  publicKey: Uint8Array,
+  bytes: Uint8Array,
+  signature: Uint8Array
+): boolean {
+  if (publicKey.length !== PUBLIC_KEY_BYTES || signature.length !== SIGNATURE_BYTES) return false
+  return verify(null, bytes, keyObject(publicKey), signature)
+}
+
+function keyObject(publicKey: Uint8Array): KeyObject {
+  const name = asBuffer(publicKey).toString('latin1')
+  let key = publicKeys.get(name)
+  if (key === undefined) {
+    key = createPublicKey({
+      key: Buffer.concat([PUBLIC_PREFIX, publicKey]),
+      format: 'der',
+      type: 'spki'
+    })
+    publicKeys.set(name, key)
+  }
+  return key
+}
