@@ -129,9 +129,20 @@ class RepeatedText {
   #end = 0
   #text = ''
 
-  read(reader: ProtoReader, valid: (text: string) => boolean): string {
+  readonly #limit: number
+  readonly #valid: ((text: string) => boolean) | undefined
+
+  constructor(limit: number, valid?: (text: string) => boolean) {
+    this.#limit = limit
+    this.#valid = valid
+  }
+
+  read(reader: ProtoReader): string {
     const { bytes } = reader
     const length = reader.length()
+    if (length > this.#limit) {
+      throw recordError('limit', `a text takes more than ${this.#limit} bytes`)
+    }
     const start = reader.position
     const end = start + length
     reader.position = end
@@ -141,7 +152,9 @@ class RepeatedText {
       if (index === length) return this.#text
     }
     const text = readText(bytes, start, end)
-    if (!valid(text)) throw recordError('topic', 'a message has a topic that breaks the grammar')
+    if (this.#valid?.(text) === false) {
+      throw recordError('topic', 'a message has a topic that breaks the grammar')
+    }
     this.#start = start
     this.#end = end
     this.#text = text
@@ -151,16 +164,14 @@ class RepeatedText {
 
 type Draft = { -readonly [Name in keyof DecodedMessage]: DecodedMessage[Name] }
 
-const anyText = (): boolean => true
-
 /** Reads a body message by message, for who may not want them all. Throws ERR_RECORD where it is malformed. */
 export class BodyReader {
   readonly #reader: ProtoReader
   readonly #memory: ArrayBufferLike
   readonly #offset: number
   readonly #end: number
-  readonly #suffix = new RepeatedText()
-  readonly #contentType = new RepeatedText()
+  readonly #suffix = new RepeatedText(LIMITS.topicBytes, isSuffix)
+  readonly #contentType = new RepeatedText(LIMITS.fieldBytes)
 
   constructor(body: Uint8Array) {
     this.#reader = new ProtoReader(body)
@@ -188,7 +199,7 @@ export class BodyReader {
     while (reader.position < reader.end) {
       const tag = reader.tag()
       if (tag === MESSAGE_TAG.payload) message.payload = this.#payload()
-      else if (tag === MESSAGE_TAG.suffix) message.suffix = this.#suffix.read(reader, isSuffix)
+      else if (tag === MESSAGE_TAG.suffix) message.suffix = this.#suffix.read(reader)
       else this.#field(tag, message)
     }
     if (message.headers !== undefined) checkHeaders(message.headers)
@@ -234,10 +245,10 @@ export class BodyReader {
     const reader = this.#reader
     switch (tag) {
       case MESSAGE_TAG.contentType:
-        message.contentType = bounded(this.#contentType.read(reader, anyText))
+        message.contentType = this.#contentType.read(reader)
         return
       case MESSAGE_TAG.key:
-        message.key = bounded(reader.text())
+        message.key = reader.text(LIMITS.fieldBytes)
         return
       case MESSAGE_TAG.headers:
         message.headers = readPair(reader, message.headers)
@@ -252,21 +263,16 @@ export class BodyReader {
         message.deliverAt = reader.varint()
         return
       case MESSAGE_TAG.id:
-        message.id = bounded(reader.text())
+        message.id = reader.text(LIMITS.fieldBytes)
         return
       case MESSAGE_TAG.replyTo:
-        message.replyTo = bounded(reader.text())
+        message.replyTo = reader.text(LIMITS.fieldBytes)
         return
       default:
         if (tag >>> 3 <= LAST_FIELD) throw wrongWireType(tag)
         reader.skip(tag)
     }
   }
-}
-
-function bounded(text: string): string {
-  if (textSize(text) <= LIMITS.fieldBytes) return text
-  throw recordError('limit', `a field of a message takes more than ${LIMITS.fieldBytes} bytes`)
 }
 
 function readPriority(reader: ProtoReader): number | undefined {

@@ -1,6 +1,7 @@
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { textSize, varintSize, WIRE, writeText, writeVarint } from './protobuf.ts'
+import { textSize, varintSize, WIRE, writeBytesField, writeText, writeVarint } from './protobuf.ts'
+import { RecentCache } from './recent-cache.ts'
 import type { MessageFields } from './record.ts'
 
 /** A message to encode. */
@@ -37,7 +38,7 @@ export function contentSize(message: EncodableMessage): number {
   const { length } = payload
   if (length > LIMITS.payloadBytes) throw payloadTooLarge(length)
   if (length > 0) size += 1 + varintSize(length) + length
-  if (contentType !== undefined) size += fieldSize('contentType', contentType)
+  if (contentType !== undefined) size += contentTypeSize(contentType)
   if (key !== undefined) size += fieldSize('key', key)
   if (id !== undefined) size += fieldSize('id', id)
   if (replyTo !== undefined) size += fieldSize('replyTo', replyTo)
@@ -53,6 +54,25 @@ function numbersSize({ ttlMs, priority, deliverAt }: EncodableMessage): number {
     size += numberSize('priority', priority, GREATEST_PRIORITY)
   }
   return size
+}
+
+// A publisher uses few content types: as bytes they are copied four times as fast as encoded.
+const contentTypes = new RecentCache<string, Buffer>(256)
+
+function contentTypeBytes(contentType: string): Buffer {
+  let bytes = contentTypes.get(contentType)
+  if (bytes === undefined) {
+    bytes = Buffer.from(contentType)
+    contentTypes.set(contentType, bytes)
+  }
+  return bytes
+}
+
+function contentTypeSize(contentType: string): number {
+  if (contentType.length > LIMITS.fieldBytes) return fieldSize('contentType', contentType)
+  const { length } = contentTypeBytes(contentType)
+  if (length > LIMITS.fieldBytes) return fieldSize('contentType', contentType)
+  return 1 + varintSize(length) + length
 }
 
 function fieldSize(name: string, value: string): number {
@@ -114,10 +134,11 @@ export function writeMessage(into: Buffer, position: number, message: EncodableM
   if (suffixBytes === undefined) {
     if (suffix !== '') at = writeString(into, at, MESSAGE_TAG.suffix, suffix)
   } else if (suffixBytes.length > 0) {
-    at = writeSmall(into, at, MESSAGE_TAG.suffix, suffixBytes)
+    at = writeBytesField(into, at, MESSAGE_TAG.suffix, suffixBytes)
   }
-  if (payload.length > 0) at = writeSmall(into, at, MESSAGE_TAG.payload, payload)
-  if (contentType !== undefined) at = writeString(into, at, MESSAGE_TAG.contentType, contentType)
+  if (payload.length > 0) at = writeBytesField(into, at, MESSAGE_TAG.payload, payload)
+  if (contentType !== undefined)
+    at = writeBytesField(into, at, MESSAGE_TAG.contentType, contentTypeBytes(contentType))
   if (key !== undefined) at = writeString(into, at, MESSAGE_TAG.key, key)
   if (headers !== undefined) at = writeHeaders(into, at, headers)
   writeRest(into, at, message)
@@ -160,17 +181,4 @@ function writeString(into: Buffer, position: number, tag: number, value: string)
   const size = textSize(value)
   into[position] = tag
   return writeText(into, writeVarint(into, position + 1, size), value, size)
-}
-
-/** A bytes field; below 24 bytes a loop beats the call into native code (measured on Node 20). */
-function writeSmall(into: Buffer, position: number, tag: number, value: Uint8Array): number {
-  const { length } = value
-  into[position] = tag
-  const at = writeVarint(into, position + 1, length)
-  if (length < 24) {
-    for (let index = 0; index < length; index++) into[at + index] = value[index] as number
-  } else {
-    into.set(value, at)
-  }
-  return at + length
 }
