@@ -47,6 +47,8 @@ export const LIMITS = {
   publishQueueBytes: 64 * MIB,
   /** Bytes waiting for one neighbour on its push stream; `publish` waits above it. */
   neighbourBufferBytes: 4 * MIB,
+  /** Name of a node, mesh, durable subscription or group: fits a file name and a topic level. */
+  nameBytes: 64,
   /** A cursor as text. */
   cursorBytes: 200,
   /** Records in one commit of the store. */

@@ -1,0 +1,191 @@
+import type { Clock } from '../core/clock.ts'
+import type { CursorState, Store } from '../store/contract.ts'
+import { type Candidate, ChannelReader } from './channel-reader.ts'
+import type { Gap } from './contract.ts'
+import type { Feed } from './feed.ts'
+import { type InFlight, Ledger } from './ledger.ts'
+import type { DeliveredMessage } from './message.ts'
+import { SideReader } from './side-reader.ts'
+
+export interface ChannelLaneComponents {
+  readonly store: Store
+  readonly feed: Feed
+  readonly clock: Clock
+}
+
+export interface ChannelLaneInit {
+  readonly channel: string
+  readonly matches: (topic: string) => boolean
+  /** Name of the durable subscription; undefined for an ephemeral one. */
+  readonly durable: string | undefined
+  readonly cursor: CursorState
+  /** May one more message be in flight? */
+  readonly hasRoom: () => boolean
+  /** How many may be. */
+  readonly window: number
+  /** Makes the message of a candidate. */
+  readonly message: (candidate: Candidate, hand: { attempt: number; late: boolean }) => DeliveredMessage
+  readonly onReadable: (lane: ChannelLane) => void
+  readonly onGap: (gap: Gap) => void
+  readonly onExpired: () => void
+  readonly onError: (error: unknown) => void
+}
+
+/** One channel of one subscription: where it reads, what it handed over, what it passed over. */
+export class ChannelLane {
+  readonly channel: string
+  readonly reader: ChannelReader
+  /** Only of a durable subscription. */
+  readonly ledger: Ledger<DeliveredMessage> | undefined
+  /** Only of an ephemeral subscription. */
+  readonly side: SideReader | undefined
+  readonly #clock: Clock
+  readonly #init: ChannelLaneInit
+  /** Read, but not to be handed over yet. */
+  #held: Candidate | undefined
+  /** Acknowledged from the beginning: what an ephemeral `from: 'last'` does not want. */
+  readonly #done: CursorState['acknowledged']
+  /** Messages in the ledger that wait for their next hand-over. */
+  #retrying = 0
+
+  constructor(components: ChannelLaneComponents, init: ChannelLaneInit) {
+    this.channel = init.channel
+    this.#clock = components.clock
+    this.#init = init
+    this.#done = init.cursor.acknowledged
+    const readable = (): void => init.onReadable(this)
+    this.reader = new ChannelReader(components, {
+      channel: init.channel,
+      from: init.cursor.offset,
+      matches: init.matches,
+      onReadable: readable,
+      onLost: ({ from, to, entry }) => init.onGap(lostGap(init.channel, { from, to }, entry)),
+      onError: init.onError
+    })
+    const { matches, onError } = init
+    if (init.durable === undefined) {
+      this.side = new SideReader(components.store, { matches, onReadable: readable, onError })
+    } else {
+      this.ledger = new Ledger<DeliveredMessage>(components.store, {
+        name: init.durable,
+        channel: init.channel,
+        cursor: init.cursor,
+        window: init.window,
+        readTo: () => this.#held?.offset ?? this.reader.position,
+        onSaved: readable,
+        onError
+      })
+    }
+  }
+
+  /** The next message to hand over now. */
+  next(): DeliveredMessage | undefined {
+    if (this.ledger === undefined) return this.#nextEphemeral()
+    const retry = this.#nextRetry(this.ledger)
+    if (retry !== undefined) return retry
+    return this.#init.hasRoom() ? this.#nextDurable(this.ledger) : undefined
+  }
+
+  /** Hands a message over again after `delayMs`. Resolves when its next attempt is written. */
+  async retry(entry: InFlight<DeliveredMessage>, delayMs: number): Promise<void> {
+    const { ledger } = this
+    if (ledger === undefined) return
+    if (entry.deadline !== undefined) this.#retrying++
+    await ledger.retry(entry, this.#clock.monotonic() + delayMs)
+    if (delayMs > 0) this.#clock.after(delayMs, () => this.#init.onReadable(this))
+    else this.#init.onReadable(this)
+  }
+
+  /** Starts a message's time for acknowledgement. */
+  handed(entry: InFlight<DeliveredMessage>, ackTimeoutMs: number): void {
+    entry.deadline = this.#clock.monotonic() + ackTimeoutMs
+  }
+
+  acknowledge(offset: number): Promise<void> {
+    const { ledger } = this
+    if (ledger === undefined) return Promise.resolve()
+    const entry = ledger.get(offset)
+    if (entry !== undefined && entry.deadline === undefined) this.#retrying--
+    const written = ledger.acknowledge(offset)
+    this.#init.onReadable(this)
+    return written
+  }
+
+  #nextEphemeral(): DeliveredMessage | undefined {
+    const side = this.side?.next()
+    if (side !== undefined) {
+      const candidate = { ...side, offset: this.reader.position - 1 }
+      return this.#init.message(candidate, { attempt: 1, late: false })
+    }
+    for (;;) {
+      const candidate = this.reader.next()
+      if (candidate === undefined) return undefined
+      const verdict = this.side?.judge(candidate) ?? 'hand-over'
+      if (verdict === 'done' || this.#isDone(candidate.offset) || this.#isExpired(candidate)) continue
+      const late = verdict === 'late' || candidate.entry.late
+      return this.#init.message(candidate, { attempt: 1, late })
+    }
+  }
+
+  #nextRetry(ledger: Ledger<DeliveredMessage>): DeliveredMessage | undefined {
+    if (this.#retrying === 0) return undefined
+    const now = this.#clock.monotonic()
+    for (const entry of ledger.entries()) {
+      if (entry.deadline !== undefined || !entry.saved || entry.dueAt > now) continue
+      this.#retrying--
+      return entry.held.again(entry.attempt)
+    }
+    return undefined
+  }
+
+  #nextDurable(ledger: Ledger<DeliveredMessage>): DeliveredMessage | undefined {
+    for (;;) {
+      const candidate = this.#held ?? this.reader.next()
+      this.#held = undefined
+      if (candidate === undefined) return undefined
+      if (this.#isExpired(candidate)) continue
+      const permit = ledger.permit(candidate.offset)
+      if (permit.kind === 'done') continue
+      if (permit.kind === 'wait') {
+        this.#held = candidate
+        return undefined
+      }
+      const { attempt } = permit
+      const message = this.#init.message(candidate, { attempt, late: candidate.entry.late })
+      if (ledger.add(candidate.offset, message, attempt).ready) return message
+      this.#retrying++
+      return undefined
+    }
+  }
+
+  #isDone(offset: number): boolean {
+    return this.#done.length > 0 && this.#done.some((range) => range.from <= offset && offset <= range.to)
+  }
+
+  #isExpired({ entry, message }: Candidate): boolean {
+    if (message.ttlMs === undefined || this.#clock.now() < entry.bornAt + message.ttlMs) return false
+    this.#init.onExpired()
+    return true
+  }
+}
+
+/** Offsets that retention or damage took; whose they were is known only while the header is there. */
+function lostGap(
+  channel: string,
+  range: { from: number; to: number },
+  entry: Candidate['entry'] | undefined
+): Gap {
+  const header = entry?.header
+  if (entry === undefined || header === undefined) {
+    return { channel, publisher: '', session: '', ...range, reason: 'trimmed' }
+  }
+  const { publisher, session, first } = header
+  return {
+    channel,
+    publisher,
+    session,
+    from: first + (range.from - entry.offset),
+    to: first + (range.to - entry.offset),
+    reason: 'damaged'
+  }
+}

@@ -1,0 +1,208 @@
+import { LIMITS } from '../core/limits.ts'
+import type { JournalEntry, Store } from '../store/contract.ts'
+import { type DecodedMessage, decodeMessages } from '../wire/body.ts'
+import { joinTopic } from '../wire/topic.ts'
+import type { Feed, LiveEntry } from './feed.ts'
+
+/** A message at its place in the journal, before it is decided whether to hand it over. */
+export interface Candidate {
+  readonly entry: JournalEntry
+  readonly message: DecodedMessage
+  /** Index within the entry. */
+  readonly index: number
+  /** Journal offset. */
+  readonly offset: number
+}
+
+export interface ChannelReaderComponents {
+  readonly store: Store
+  readonly feed: Feed
+}
+
+export interface ChannelReaderInit {
+  readonly channel: string
+  /** Journal offset to begin at. */
+  readonly from: number
+  readonly matches: (topic: string) => boolean
+  /** Something can be read again. */
+  readonly onReadable: () => void
+  /** Journal offsets that are gone: `header` says whose, where it is known. */
+  readonly onLost: (lost: { from: number; to: number; entry: JournalEntry | undefined }) => void
+  readonly onError: (error: unknown) => void
+}
+
+interface Offered {
+  readonly offset: number
+  readonly count: number
+  readonly indexes: readonly number[] | undefined
+}
+
+/** Offers kept for a reader that is up to date; with more waiting it goes back to reading by position. */
+const OFFERS = 1_024
+
+/**
+ * Reads one channel's journal for one subscription. Up to date, it takes what the feed offers, from memory.
+ * Behind, it reads by position, from memory where the feed still has it, else from disk, LIMITS.readBytes at a
+ * time. So its memory is bounded however far it is behind.
+ */
+export class ChannelReader {
+  readonly channel: string
+  readonly #components: ChannelReaderComponents
+  readonly #init: ChannelReaderInit
+  /** Next offset to look at. Up to date and with nothing offered, it lags: see `position`. */
+  #position: number
+  #live = false
+  readonly #offers: Offered[] = []
+  #loaded: JournalEntry[] = []
+  #loading = false
+  #current: LiveEntry | undefined
+  #indexes: readonly number[] | undefined
+  /** Next place in `#indexes`, or in the entry when all match. */
+  #at = 0
+  /** Last topic matched while behind, and the answer. */
+  #lastSuffix: string | undefined
+  #lastMatches = false
+
+  constructor(components: ChannelReaderComponents, init: ChannelReaderInit) {
+    this.#components = components
+    this.#init = init
+    this.channel = init.channel
+    this.#position = init.from
+  }
+
+  /** Everything below was returned by `next` or does not match. */
+  get position(): number {
+    if (this.#current !== undefined) return this.#position
+    const offered = this.#offers[0]
+    if (offered !== undefined) return offered.offset
+    return this.#live ? this.#components.feed.next(this.channel) : this.#position
+  }
+
+  offer(offset: number, count: number, indexes: readonly number[] | undefined): void {
+    if (!this.#live) return
+    if (this.#offers.length >= OFFERS) {
+      this.#position = this.position
+      this.#live = false
+      this.#offers.length = 0
+    } else {
+      this.#offers.push({ offset, count, indexes })
+    }
+    this.#init.onReadable()
+  }
+
+  /** The next matching message; undefined when there is none now (`onReadable` tells when there may be). */
+  next(): Candidate | undefined {
+    for (;;) {
+      const candidate = this.#fromCurrent()
+      if (candidate !== undefined) return candidate
+      if (!this.#advance()) return undefined
+    }
+  }
+
+  #fromCurrent(): Candidate | undefined {
+    const current = this.#current
+    if (current === undefined) return undefined
+    const { entry, messages } = current
+    const indexes = this.#indexes
+    const end = indexes === undefined ? messages.length : indexes.length
+    while (this.#at < end) {
+      const index = indexes === undefined ? this.#at : (indexes[this.#at] as number)
+      this.#at++
+      const offset = entry.offset + index
+      if (offset < this.#position) continue
+      const message = messages[index]
+      if (message === undefined) break
+      this.#position = offset + 1
+      if (this.#live || this.#matches(message.suffix)) return { entry, message, index, offset }
+    }
+    this.#position = entry.offset + entry.count
+    this.#current = undefined
+    return undefined
+  }
+
+  #matches(suffix: string): boolean {
+    if (suffix !== this.#lastSuffix) {
+      this.#lastSuffix = suffix
+      this.#lastMatches = this.#init.matches(joinTopic(this.channel, suffix))
+    }
+    return this.#lastMatches
+  }
+
+  /** Makes the next entry current; false when there is none now. */
+  #advance(): boolean {
+    return this.#live ? this.#advanceLive() : this.#advanceBehind()
+  }
+
+  #advanceLive(): boolean {
+    const offered = this.#offers.shift()
+    if (offered === undefined) return false
+    this.#position = Math.max(this.#position, offered.offset)
+    const live = this.#components.feed.at(this.channel, offered.offset)
+    if (live === undefined) {
+      this.#live = false
+      this.#offers.length = 0
+      return true
+    }
+    this.#use(live, offered.indexes)
+    return true
+  }
+
+  #advanceBehind(): boolean {
+    const { feed } = this.#components
+    const loaded = this.#loaded.shift()
+    if (loaded !== undefined) {
+      if (loaded.record === undefined) this.#lose(loaded)
+      else {
+        const messages = decodeMessages(loaded.record.body, loaded.count)
+        this.#use({ entry: loaded, messages }, undefined)
+      }
+      return true
+    }
+    if (this.#position >= feed.next(this.channel)) {
+      this.#live = true
+      return this.#offers.length > 0
+    }
+    const inMemory = feed.at(this.channel, this.#position)
+    if (inMemory !== undefined) {
+      this.#use(inMemory, undefined)
+      return true
+    }
+    this.#load()
+    return false
+  }
+
+  #use(live: LiveEntry, indexes: readonly number[] | undefined): void {
+    this.#current = live
+    this.#indexes = indexes
+    this.#at = 0
+  }
+
+  #lose(entry: JournalEntry): void {
+    const from = Math.max(entry.offset, this.#position)
+    this.#position = entry.offset + entry.count
+    this.#init.onLost({ from, to: this.#position - 1, entry })
+  }
+
+  #load(): void {
+    if (this.#loading) return
+    this.#loading = true
+    const { store } = this.#components
+    store
+      .readJournal(this.channel, this.#position, { maxBytes: LIMITS.readBytes })
+      .then((entries) => {
+        const first = entries[0]?.offset ?? store.journal(this.channel).first
+        if (first > this.#position) {
+          this.#init.onLost({ from: this.#position, to: first - 1, entry: undefined })
+          this.#position = first
+        } else if (entries.length === 0) {
+          throw new Error(`journal of '${this.channel}' ends before ${this.#position}`)
+        }
+        this.#loaded = entries
+      })
+      .catch(this.#init.onError)
+      .finally(() => {
+        this.#loading = false
+        this.#init.onReadable()
+      })
+  }
+}

@@ -1,0 +1,231 @@
+import type { CursorState, SequenceRange, Store } from '../store/contract.ts'
+
+/** A message that was handed over and is not acknowledged, or waits to be handed over again. */
+export interface InFlight<Held> {
+  readonly offset: number
+  readonly held: Held
+  attempt: number
+  /** Monotonic ms at which the hand-over counts as failed; undefined while it waits for its next one. */
+  deadline: number | undefined
+  /** Monotonic ms before which it is not handed over again. */
+  dueAt: number
+  /** Its present attempt number is on disk. */
+  saved: boolean
+}
+
+export interface LedgerInit {
+  readonly name: string
+  readonly channel: string
+  readonly cursor: CursorState
+  /** How many offsets a reservation covers. */
+  readonly window: number
+  /** Everything below this offset was read. */
+  readonly readTo: () => number
+  /** Something that waited for the disk may go on. */
+  readonly onSaved: () => void
+  readonly onError: (error: unknown) => void
+}
+
+/** May an offset be handed over now? */
+export type Permit =
+  /** Yes, as this attempt. */
+  | { readonly kind: 'go'; readonly attempt: number }
+  /** It was acknowledged before. */
+  | { readonly kind: 'done' }
+  /** Not yet: its attempt is being written, or it must go alone. `onSaved` or an acknowledgement tells. */
+  | { readonly kind: 'wait' }
+
+/**
+ * What a durable subscription did with one channel's messages.
+ *
+ * Before the first hand-over of a message a reservation above its offset is written, for many messages at once.
+ * After a stop without a last word, everything below the reservation and not acknowledged may have been handed
+ * over: such messages are offered one at a time, each with its exact attempt written first, so that a message
+ * that crashes its consumer is counted and does not condemn its neighbours.
+ */
+export class Ledger<Held> {
+  readonly #store: Pick<Store, 'saveCursor'>
+  readonly #init: LedgerInit
+  /** By offset, in the order of first hand-over, which is ascending. */
+  readonly #inFlight = new Map<number, InFlight<Held>>()
+  /** Acknowledged above the cursor before this life. */
+  readonly #before: readonly SequenceRange[]
+  /** Exact attempts so far of messages that are not in flight yet in this life. */
+  readonly #attempts: Map<number, number>
+  /** Below this offset a message of an earlier life may have been handed over. */
+  readonly #suspectEnd: number
+  #reserved: number
+  #reservedOnDisk: number
+  #offset: number
+  #dirty = false
+  #current: Promise<void> = Promise.resolve()
+  #next: Promise<void> | undefined
+  #closed = false
+
+  constructor(store: Pick<Store, 'saveCursor'>, init: LedgerInit) {
+    this.#store = store
+    this.#init = init
+    const { cursor } = init
+    this.#offset = cursor.offset
+    this.#before = cursor.acknowledged
+    this.#attempts = new Map(cursor.attempts)
+    this.#suspectEnd = cursor.handed
+    this.#reserved = this.#reservedOnDisk = cursor.handed
+  }
+
+  get size(): number {
+    return this.#inFlight.size
+  }
+
+  entries(): IterableIterator<InFlight<Held>> {
+    return this.#inFlight.values()
+  }
+
+  get(offset: number): InFlight<Held> | undefined {
+    return this.#inFlight.get(offset)
+  }
+
+  /** Asks for a message that was just read. Reservations are written ahead as a side effect. */
+  permit(offset: number): Permit {
+    if (covers(this.#before, offset)) return { kind: 'done' }
+    if (offset < this.#suspectEnd) {
+      // Alone, and only once the attempt is on disk.
+      if (this.#inFlight.size > 0) return { kind: 'wait' }
+      return { kind: 'go', attempt: (this.#attempts.get(offset) ?? 1) + 1 }
+    }
+    if (this.#firstInFlight() < this.#suspectEnd) return { kind: 'wait' }
+    this.#reserve(offset)
+    if (offset >= this.#reservedOnDisk) return { kind: 'wait' }
+    return { kind: 'go', attempt: (this.#attempts.get(offset) ?? 0) + 1 }
+  }
+
+  /** Counts a message as in flight. `ready` is false where its attempt has to be written first. */
+  add(offset: number, held: Held, attempt: number): { entry: InFlight<Held>; ready: boolean } {
+    const ready = attempt === 1
+    const entry = { offset, held, attempt, deadline: undefined, dueAt: 0, saved: ready }
+    this.#attempts.delete(offset)
+    this.#inFlight.set(offset, entry)
+    if (!ready) this.#writeAttempt(entry).catch(this.#init.onError)
+    return { entry, ready }
+  }
+
+  /** Done with it. Resolves when that is written; at once for one that is not in flight. */
+  acknowledge(offset: number): Promise<void> {
+    if (!this.#inFlight.delete(offset)) return this.#next ?? this.#current
+    return this.#save()
+  }
+
+  /** To be handed over again from `dueAt` (monotonic ms) on, as the next attempt. Resolves when written. */
+  retry(entry: InFlight<Held>, dueAt: number): Promise<void> {
+    entry.attempt++
+    entry.deadline = undefined
+    entry.dueAt = dueAt
+    entry.saved = false
+    return this.#writeAttempt(entry)
+  }
+
+  /** To be called now and then: moves the cursor over what did not match, and repeats a write that failed. */
+  touch(): void {
+    const stuck = this.#dirty && this.#next === undefined
+    if (stuck || this.#lowest() > this.#offset) {
+      this.#save().then(this.#init.onSaved, this.#init.onError)
+    }
+  }
+
+  /** A last word: what is in flight was handed over exactly so often, nothing else was. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#reserved = 0
+    await this.#save()
+  }
+
+  async #writeAttempt(entry: InFlight<Held>): Promise<void> {
+    await this.#save()
+    entry.saved = true
+    this.#init.onSaved()
+  }
+
+  #reserve(offset: number): void {
+    const { window } = this.#init
+    if (offset + window / 2 < this.#reserved) return
+    this.#reserved = offset + 2 * window
+    this.#save().then(this.#init.onSaved, this.#init.onError)
+  }
+
+  #firstInFlight(): number {
+    for (const offset of this.#inFlight.keys()) return offset
+    return Infinity
+  }
+
+  #lowest(): number {
+    return Math.min(this.#firstInFlight(), Math.max(this.#offset, this.#init.readTo()))
+  }
+
+  /** One write at a time; whoever asks while one is under way shares the next. */
+  #save(): Promise<void> {
+    this.#dirty = true
+    this.#next ??= this.#current.then(
+      () => this.#write(),
+      () => this.#write()
+    )
+    return this.#next
+  }
+
+  async #write(): Promise<void> {
+    this.#current = this.#next ?? this.#current
+    this.#next = undefined
+    this.#dirty = false
+    const { name, channel } = this.#init
+    const state = this.#state()
+    this.#offset = state.offset
+    try {
+      await this.#store.saveCursor(name, channel, state)
+    } catch (error) {
+      this.#dirty = true
+      throw error
+    }
+    this.#reservedOnDisk = Math.max(this.#reservedOnDisk, state.handed)
+  }
+
+  #state(): CursorState {
+    const readTo = Math.max(this.#offset, this.#init.readTo())
+    const offset = this.#lowest()
+    const acknowledged: SequenceRange[] = []
+    const attempts: [number, number][] = []
+    let next = offset
+    for (const entry of this.#inFlight.values()) {
+      if (entry.offset > next) acknowledged.push({ from: next, to: entry.offset - 1 })
+      next = entry.offset + 1
+      if (entry.attempt > 1 || this.#closed) attempts.push([entry.offset, entry.attempt])
+    }
+    if (readTo > next) acknowledged.push({ from: next, to: readTo - 1 })
+    for (const range of this.#before) {
+      if (range.to >= readTo) {
+        acknowledged.push({ from: Math.max(range.from, readTo), to: range.to })
+      }
+    }
+    for (const [at, count] of this.#attempts) if (at >= readTo) attempts.push([at, count])
+    // Below the last word's offset nothing is in doubt; suspects not reached yet stay suspects.
+    const handed = this.#closed ? Math.max(offset, this.#unreachedSuspects(readTo)) : this.#reserved
+    return { offset, acknowledged, handed, attempts }
+  }
+
+  #unreachedSuspects(readTo: number): number {
+    return readTo < this.#suspectEnd ? this.#suspectEnd : 0
+  }
+}
+
+/** Is `offset` in one of the ascending `ranges`? */
+function covers(ranges: readonly SequenceRange[], offset: number): boolean {
+  let low = 0
+  let high = ranges.length - 1
+  while (low <= high) {
+    const middle = (low + high) >>> 1
+    const range = ranges[middle] as SequenceRange
+    if (offset < range.from) high = middle - 1
+    else if (offset > range.to) low = middle + 1
+    else return true
+  }
+  return false
+}

@@ -1,0 +1,347 @@
+import type { Clock } from '../core/clock.ts'
+import { SkeinError, toSkeinError } from '../core/errors.ts'
+import { Emitter } from '../core/events.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Gaps, Hole } from '../replication/gaps.ts'
+import type { CursorState, Store } from '../store/contract.ts'
+import type { SealedRecord } from '../wire/record.ts'
+import { parseMessageId } from '../wire/message-id.ts'
+import { ChannelLane } from './channel-lane.ts'
+import { Consumer } from './consumer.ts'
+import type {
+  Gap,
+  Message,
+  Subscription,
+  SubscriptionEvents,
+  SubscriptionStatus
+} from './contract.ts'
+import type { Feed, FeedListener } from './feed.ts'
+import { DeliveredMessage, type MessageOwner } from './message.ts'
+
+export interface DeliveryStats {
+  delivered: number
+  redelivered: number
+  expired: number
+  acknowledged: number
+}
+
+export interface SubscriptionComponents {
+  readonly store: Store
+  readonly feed: Feed
+  readonly gaps: Gaps
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly stats: DeliveryStats
+}
+
+export interface SubscriptionInit {
+  readonly filter: string
+  readonly durable: string | undefined
+  readonly autoAck: boolean
+  readonly maxInFlight: number
+  readonly ackTimeoutMs: number
+  readonly gapTimeoutMs: number
+  readonly createdAt: number
+  readonly matches: (topic: string) => boolean
+  /** Stores the cursor, joins the channels, gives the lanes their place. */
+  readonly open: (subscription: OpenSubscription) => Promise<void>
+  /** Undoes `open`; called once. */
+  readonly close: (subscription: OpenSubscription) => Promise<void>
+}
+
+/** Delays before a message whose handler failed is handed over again, ms: doubled at each attempt. */
+const RETRY_DELAY_MS = 100
+const RETRY_DELAY_MAX_MS = 30_000
+
+/** A subscription that someone consumes. */
+export class OpenSubscription implements Subscription, FeedListener, MessageOwner {
+  readonly filter: string
+  readonly durable: string | undefined
+  readonly ready: Promise<void>
+  readonly events: Emitter<SubscriptionEvents>
+  readonly epoch: string
+  readonly #components: SubscriptionComponents
+  readonly #init: SubscriptionInit
+  readonly #consumer: Consumer
+  readonly #lanes = new Map<string, ChannelLane>()
+  /** Lanes that may have something, next one first. */
+  readonly #readable = new Set<ChannelLane>()
+  /** Holes that were reported, by log and place. */
+  readonly #reported = new Set<string>()
+  #stopped: Promise<void> | undefined
+
+  constructor(components: SubscriptionComponents, init: SubscriptionInit) {
+    this.#components = components
+    this.#init = init
+    this.filter = init.filter
+    this.durable = init.durable
+    this.epoch = components.store.epoch
+    this.events = new Emitter((error) =>
+      components.logger.error({ err: error, filter: init.filter }, 'a subscription listener threw')
+    )
+    this.#consumer = new Consumer(components.clock, {
+      take: () => this.#take(),
+      acknowledge: init.autoAck ? (message) => this.#autoAcknowledge(message) : undefined,
+      handled: (message) => this.#autoAcknowledge(message),
+      failed: (message, error) => this.#handlerFailed(message, error)
+    })
+    this.ready = init.open(this)
+    this.ready.catch((error: unknown) => this.#fail(error))
+  }
+
+  // ---- consuming ----
+
+  [Symbol.asyncIterator](): AsyncIterator<Message> {
+    return {
+      next: () => this.#consumer.next(),
+      return: async () => {
+        await this.stop()
+        return { done: true, value: undefined }
+      }
+    }
+  }
+
+  onMessage(handler: (message: Message) => void | Promise<void>): void {
+    this.#consumer.onMessage(handler)
+  }
+
+  pull(max: number, waitMs: number, signal?: AbortSignal): Promise<Message[]> {
+    return this.#consumer.pull(max, waitMs, signal)
+  }
+
+  inFlight(id: string): Message | undefined {
+    const { channel } = parseMessageId(id)
+    const ledger = this.#lanes.get(channel)?.ledger
+    if (ledger === undefined) return undefined
+    for (const entry of ledger.entries()) if (entry.held.id === id) return entry.held
+    return undefined
+  }
+
+  status(): SubscriptionStatus {
+    const { store } = this.#components
+    const inFlight = this.#inFlight()
+    let lag = inFlight
+    for (const lane of this.#lanes.values()) {
+      lag += Math.max(0, store.journal(lane.channel).next - lane.reader.position)
+    }
+    return {
+      filter: this.filter,
+      durable: this.durable,
+      open: true,
+      inFlight,
+      lag,
+      gaps: this.#holes().map((hole) => gapOf(hole, 'missing')),
+      createdAt: new Date(this.#init.createdAt),
+      channels: [...this.#lanes.keys()]
+    }
+  }
+
+  stop(): Promise<void> {
+    return this.#end(undefined)
+  }
+
+  // ---- the registry's side ----
+
+  /** Begins to read a channel. */
+  addLane(channel: string, cursor: CursorState): void {
+    if (this.#lanes.has(channel) || this.#stopped !== undefined) return
+    const lane = new ChannelLane(this.#components, {
+      channel,
+      matches: this.#init.matches,
+      durable: this.durable,
+      cursor,
+      hasRoom: () => this.#inFlight() < this.#init.maxInFlight,
+      window: this.#init.maxInFlight,
+      message: (candidate, hand) => new DeliveredMessage(this, candidate, hand),
+      onReadable: (readable) => this.#wake(readable),
+      onGap: (gap) => this.events.emit('gap', gap),
+      onExpired: () => {
+        this.#components.stats.expired++
+      },
+      onError: (error) => this.#laneFailed(error)
+    })
+    this.#lanes.set(channel, lane)
+    this.#wake(lane)
+  }
+
+  hasLane(channel: string): boolean {
+    return this.#lanes.has(channel)
+  }
+
+  offer(channel: string, offset: number, count: number, indexes: readonly number[] | undefined): void {
+    this.#lanes.get(channel)?.reader.offer(offset, count, indexes)
+  }
+
+  /** A record was stored above a hole. */
+  island(record: SealedRecord): void {
+    this.#lanes.get(record.header.channel)?.side?.island(record)
+  }
+
+  /** Looks after what takes time: acknowledgements that did not come, gaps, cursors that may move on. */
+  tick(): void {
+    const now = this.#components.clock.monotonic()
+    for (const lane of this.#lanes.values()) {
+      const { ledger } = lane
+      if (ledger === undefined) continue
+      for (const entry of ledger.entries()) {
+        if (entry.deadline !== undefined && entry.deadline <= now) this.#retry(lane, entry.offset, 0)
+      }
+      ledger.touch()
+    }
+    this.#tickGaps(now)
+  }
+
+  // ---- messages ----
+
+  async acknowledge(message: DeliveredMessage): Promise<void> {
+    const { channel } = message.candidate.entry
+    const lane = this.#lanes.get(channel)
+    if (lane?.ledger === undefined) return
+    if (this.#stopped !== undefined) throw givenBack()
+    if (lane.ledger.get(message.candidate.offset) !== undefined) {
+      this.#components.stats.acknowledged++
+      // The room it leaves may be what another channel waits for.
+      if (this.#lanes.size > 1) for (const other of this.#lanes.values()) this.#readable.add(other)
+    }
+    await lane.acknowledge(message.candidate.offset)
+  }
+
+  async retry(message: DeliveredMessage, delayMs: number): Promise<void> {
+    const lane = this.#lanes.get(message.candidate.entry.channel)
+    const entry = lane?.ledger?.get(message.candidate.offset)
+    // A hand-over that was given up for lost already is on its way to the next one.
+    if (lane === undefined || entry === undefined || entry.deadline === undefined) return
+    if (this.#stopped !== undefined) throw givenBack()
+    await lane.retry(entry, delayMs)
+  }
+
+  #take(): DeliveredMessage | undefined {
+    if (this.#stopped !== undefined) return undefined
+    const { ackTimeoutMs } = this.#init
+    const { stats } = this.#components
+    for (const lane of this.#readable) {
+      const { ledger } = lane
+      const message = lane.next()
+      if (message === undefined) {
+        this.#readable.delete(lane)
+        continue
+      }
+      stats.delivered++
+      if (ledger !== undefined) {
+        if (message.attempt > 1) stats.redelivered++
+        const entry = ledger.get(message.candidate.offset)
+        if (entry !== undefined) lane.handed(entry, ackTimeoutMs)
+      }
+      if (this.#readable.size > 1) {
+        this.#readable.delete(lane)
+        this.#readable.add(lane)
+      }
+      return message
+    }
+    return undefined
+  }
+
+  #inFlight(): number {
+    let size = 0
+    for (const lane of this.#lanes.values()) size += lane.ledger?.size ?? 0
+    return size
+  }
+
+  #wake(lane: ChannelLane): void {
+    this.#readable.add(lane)
+    this.#consumer.wake()
+  }
+
+  #autoAcknowledge(message: DeliveredMessage): void {
+    if (this.durable === undefined || this.#stopped !== undefined) return
+    this.acknowledge(message).catch((error: unknown) => this.#laneFailed(error))
+  }
+
+  #handlerFailed(message: DeliveredMessage, error: unknown): void {
+    this.#components.logger.warn(
+      { err: error, message: message.id, filter: this.filter },
+      'a message handler failed'
+    )
+    if (this.durable === undefined) return
+    const delayMs = Math.min(RETRY_DELAY_MS * 2 ** (message.attempt - 1), RETRY_DELAY_MAX_MS)
+    this.retry(message, delayMs).catch((cause: unknown) => this.#laneFailed(cause))
+  }
+
+  #retry(lane: ChannelLane, offset: number, delayMs: number): void {
+    const entry = lane.ledger?.get(offset)
+    if (entry === undefined) return
+    lane.retry(entry, delayMs).catch((error: unknown) => this.#laneFailed(error))
+  }
+
+  /** A write or read that failed is tried again at the next tick; a programming error is not hidden. */
+  #laneFailed(error: unknown): void {
+    if (this.#stopped !== undefined) return
+    const failure = toSkeinError(error)
+    this.#components.logger.warn({ err: error, filter: this.filter }, 'a subscription met an error')
+    if (!failure.retryable) this.#fail(failure)
+  }
+
+  // ---- gaps ----
+
+  #holes(): Hole[] {
+    const holes: Hole[] = []
+    for (const lane of this.#lanes.values()) {
+      for (const hole of this.#components.gaps.in(lane.channel)) {
+        if (lane.side?.hasSkipped(hole) !== true) holes.push(hole)
+      }
+    }
+    return holes
+  }
+
+  #tickGaps(now: number): void {
+    const holes = this.#holes()
+    if (holes.length === 0) {
+      this.#reported.clear()
+      return
+    }
+    for (const hole of holes) {
+      const key = `${hole.publisher}/${hole.session}/${hole.from}-${hole.to}/${hole.channel}`
+      if (now - hole.since < this.#init.gapTimeoutMs || this.#reported.has(key)) continue
+      const side = this.#lanes.get(hole.channel)?.side
+      if (side === undefined) {
+        this.#reported.add(key)
+        this.events.emit('stalled', gapOf(hole, 'missing'))
+      } else {
+        this.events.emit('gap', gapOf(hole, 'skipped'))
+        side.skip(hole)
+      }
+    }
+  }
+
+  // ---- the end ----
+
+  #fail(error: unknown): void {
+    void this.#end(toSkeinError(error))
+  }
+
+  #end(error: SkeinError | undefined): Promise<void> {
+    this.#stopped ??= this.#close(error)
+    return this.#stopped
+  }
+
+  async #close(error: SkeinError | undefined): Promise<void> {
+    // After the assignment of #stopped, so that nothing is handed over from here on.
+    await Promise.resolve()
+    this.#consumer.end(error)
+    try {
+      for (const lane of this.#lanes.values()) await lane.ledger?.close()
+    } catch (cause) {
+      this.#components.logger.warn({ err: cause }, 'the last cursor was not written: repeats are possible')
+    }
+    await this.#init.close(this)
+    this.events.emit('end', { error })
+  }
+}
+
+function givenBack(): SkeinError {
+  return new SkeinError('ERR_MESSAGE_UNKNOWN', 'the subscription was stopped: its messages were given back')
+}
+
+function gapOf({ channel, publisher, session, from, to }: Hole, reason: Gap['reason']): Gap {
+  return { channel, publisher, session, from, to, reason }
+}

@@ -1,0 +1,332 @@
+import { type Clock, type Timer, every } from '../core/clock.ts'
+import { SkeinError } from '../core/errors.ts'
+import type { Emitter, Events } from '../core/events.ts'
+import type { Lifecycle } from '../core/lifecycle.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Transport } from '../mesh/contract.ts'
+import type { Gaps } from '../replication/gaps.ts'
+import type { Membership } from '../replication/membership.ts'
+import type { Receiver } from '../replication/receiver.ts'
+import type { CursorState, Registration, Store } from '../store/contract.ts'
+import { type ParsedFilter, parseFilter, topicMatches } from '../wire/topic.ts'
+import type { From, SubscribeOptions, Subscription, SubscriptionStatus } from './contract.ts'
+import type { Feed } from './feed.ts'
+import { startCursor } from './start-cursor.ts'
+import { type DeliveryStats, OpenSubscription } from './subscription.ts'
+
+export interface SubscriptionsComponents {
+  readonly store: Store
+  readonly transport: Transport
+  readonly feed: Feed
+  readonly gaps: Gaps
+  readonly receiver: Pick<Receiver, 'events'>
+  readonly membership: Membership
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export interface SubscriptionsEvents {
+  /** A wildcard subscription could not join one more channel. */
+  'channels:limit': { filter: string; channel: string }
+  /** Retention took messages that a durable subscription was not done with. */
+  'retention:unread': { channel: string; subscription: string; messages: number }
+}
+
+/** A subscription as far as its filter and its channels are concerned. */
+interface Interest {
+  readonly filter: ParsedFilter
+  /** What lets go of each channel that was joined for it. */
+  readonly held: Map<string, () => void>
+}
+
+interface Opened extends Interest {
+  readonly subscription: OpenSubscription
+  readonly from: From
+  readonly createdAt: number
+}
+
+/** How often subscriptions look after what takes time, ms. */
+const TICK_MS = 250
+
+/** The subscriptions of this node: durable ones, which are registered, and those that someone consumes now. */
+export class Subscriptions implements Lifecycle {
+  readonly stats: DeliveryStats = { delivered: 0, redelivered: 0, expired: 0, acknowledged: 0 }
+  readonly #components: SubscriptionsComponents
+  readonly #emitter: Emitter<SubscriptionsEvents>
+  readonly #open = new Map<OpenSubscription, Opened>()
+  /** Durable names that are open or being opened. */
+  readonly #names = new Map<string, OpenSubscription>()
+  /** Durable subscriptions keep their channels joined whether open or not. */
+  readonly #registered = new Map<string, Interest>()
+  #ticker: Timer | undefined
+  #stopped = false
+  readonly #cleanup: (() => void)[] = []
+
+  constructor(components: SubscriptionsComponents, emitter: Emitter<SubscriptionsEvents>) {
+    this.#components = components
+    this.#emitter = emitter
+  }
+
+  get events(): Events<SubscriptionsEvents> {
+    return this.#emitter
+  }
+
+  /** Subscriptions that are consumed now. */
+  get openCount(): number {
+    return this.#open.size
+  }
+
+  async start(): Promise<void> {
+    const { clock, receiver, store, transport } = this.#components
+    for (const registration of store.registrations()) this.#hold(registration)
+    this.#cleanup.push(
+      receiver.events.on('island', ({ record }) => {
+        for (const subscription of this.#open.keys()) subscription.island(record)
+      }),
+      store.events.on('journal', ({ channel }) => this.#discover(channel)),
+      store.events.on('trimmed', ({ channel, first }) => void this.#trimmed(channel, first)),
+      transport.events.on('channel:up', ({ channel }) => this.#discover(channel))
+    )
+    this.#ticker = every(clock, TICK_MS, () => {
+      for (const subscription of this.#open.keys()) subscription.tick()
+    })
+    await Promise.resolve()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#ticker?.cancel()
+    for (const undo of this.#cleanup.splice(0)) undo()
+    await Promise.all([...this.#open.keys()].map((subscription) => subscription.stop()))
+  }
+
+  /** Throws ERR_FILTER, ERR_OPTIONS; what else keeps it from opening rejects `ready` and ends it. */
+  subscribe(text: string, options: SubscribeOptions = {}): Subscription {
+    if (this.#stopped) throw new SkeinError('ERR_STOPPED', 'the node is stopping or has stopped')
+    const filter = parseFilter(text)
+    const { clock } = this.#components
+    const { durable, signal } = options
+    const registration = durable === undefined ? undefined : this.#find(durable)
+    if (durable !== undefined) this.#assertFree(durable, text, registration)
+    const createdAt = registration?.createdAt ?? clock.now()
+    const subscription = new OpenSubscription(
+      { ...this.#components, stats: this.stats },
+      {
+        filter: text,
+        durable,
+        autoAck: options.ack === 'auto',
+        maxInFlight: options.maxInFlight ?? LIMITS.maxInFlight,
+        ackTimeoutMs: options.ackTimeoutMs ?? LIMITS.ackTimeoutMs,
+        gapTimeoutMs: options.gapTimeoutMs ?? LIMITS.gapTimeoutMs,
+        createdAt,
+        matches: (topic) => topicMatches(filter, topic),
+        open: async (self) => {
+          // A task later, when the constructor is done.
+          await Promise.resolve()
+          await this.#start({ subscription: self, filter, from: options.from ?? 'now', createdAt, held: new Map() })
+        },
+        close: async (self) => this.#close(self)
+      }
+    )
+    if (durable !== undefined) this.#names.set(durable, subscription)
+    signal?.addEventListener('abort', () => void subscription.stop(), { once: true })
+    if (signal?.aborted === true) void subscription.stop()
+    return subscription
+  }
+
+  /** Durable subscriptions, open or not. */
+  async list(): Promise<SubscriptionStatus[]> {
+    return Promise.all(
+      this.#components.store.registrations().map(async (registration) => {
+        const open = this.#names.get(registration.name)
+        return open === undefined ? this.#idleStatus(registration) : open.status()
+      })
+    )
+  }
+
+  /** Forgets a durable subscription. Throws ERR_SUBSCRIPTION_UNKNOWN, ERR_SUBSCRIPTION_IN_USE. */
+  async delete(name: string): Promise<void> {
+    if (this.#find(name) === undefined) {
+      throw new SkeinError('ERR_SUBSCRIPTION_UNKNOWN', `this node has no durable subscription '${name}'`)
+    }
+    if (this.#names.has(name)) throw inUse(name)
+    await this.#components.store.unregister(name)
+    this.#release(name)
+  }
+
+  // ---- opening and closing ----
+
+  #find(name: string): Registration | undefined {
+    return this.#components.store.registrations().find((registration) => registration.name === name)
+  }
+
+  #assertFree(name: string, filter: string, registration: Registration | undefined): void {
+    if (name === '' || name.includes('/') || Buffer.byteLength(name) > LIMITS.nameBytes) {
+      throw new SkeinError(
+        'ERR_OPTIONS',
+        `durable: a name has 1 to ${LIMITS.nameBytes} bytes and no '/', unlike '${name}'`,
+        { details: { option: 'durable' } }
+      )
+    }
+    if (this.#names.has(name)) throw inUse(name)
+    if (registration !== undefined && registration.filter !== filter) {
+      throw new SkeinError(
+        'ERR_SUBSCRIPTION_CONFLICT',
+        `the durable subscription '${name}' is registered with the filter '${registration.filter}', not '${filter}'; use that filter, another name, or delete it first`,
+        { details: { name, registered: registration.filter, asked: filter } }
+      )
+    }
+  }
+
+  async #start(opened: Opened): Promise<void> {
+    const { feed } = this.#components
+    const { filter, subscription } = opened
+    const name = subscription.durable
+    this.#open.set(subscription, opened)
+    if (name === undefined || this.#registered.get(name) === undefined) {
+      for (const channel of this.#channelsOf(filter)) this.#join(opened, channel)
+    }
+    const cursors = name === undefined ? undefined : await this.#cursors(name, opened)
+    for (const channel of this.#channelsOf(filter)) {
+      const cursor = cursors?.get(channel) ?? (await this.#cursorFor(opened, channel, cursors === undefined))
+      subscription.addLane(channel, cursor)
+    }
+    // From here on the feed finds the lanes; what came meanwhile they read by position.
+    feed.listen(filter.filter, subscription)
+  }
+
+  /** The stored cursors of a durable subscription, which is registered with its first ones where it is new. */
+  async #cursors(name: string, opened: Opened): Promise<ReadonlyMap<string, CursorState>> {
+    const { store } = this.#components
+    const { filter } = opened
+    if (this.#find(name) !== undefined) return store.cursors(name)
+    const cursors = new Map<string, CursorState>()
+    for (const channel of this.#channelsOf(filter)) {
+      cursors.set(channel, await this.#cursorFor(opened, channel, true))
+    }
+    const registration = { name, filter: filter.filter, createdAt: opened.createdAt, options: {} }
+    await store.register(registration, cursors)
+    this.#registered.set(name, { filter, held: new Map(opened.held) })
+    opened.held.clear()
+    return cursors
+  }
+
+  /** Where to begin in a channel: as asked at the creation, later from the time of the creation. */
+  #cursorFor(opened: Opened, channel: string, isNew: boolean): Promise<CursorState> {
+    const { feed, store } = this.#components
+    const from = isNew ? opened.from : new Date(opened.createdAt)
+    return startCursor({ store, feed }, { from, channel, filter: opened.filter })
+  }
+
+  async #close(subscription: OpenSubscription): Promise<void> {
+    const opened = this.#open.get(subscription)
+    const name = subscription.durable
+    if (name !== undefined && this.#names.get(name) === subscription) this.#names.delete(name)
+    if (opened === undefined) return
+    this.#open.delete(subscription)
+    this.#components.feed.unlisten(opened.filter.filter, subscription)
+    for (const release of opened.held.values()) release()
+    await Promise.resolve()
+  }
+
+  // ---- channels ----
+
+  #channelsOf(filter: ParsedFilter): string[] {
+    if (filter.channel !== undefined) return [filter.channel]
+    const { store, transport } = this.#components
+    const known = new Set(store.channels())
+    for (const peer of transport.peers()) for (const channel of peer.channels) known.add(channel)
+    return [...known].filter((channel) => filter.matchesChannel(channel))
+  }
+
+  #hold(registration: Registration): void {
+    const interest: Interest = { filter: parseFilter(registration.filter), held: new Map() }
+    this.#registered.set(registration.name, interest)
+    for (const channel of this.#channelsOf(interest.filter)) this.#join(interest, channel)
+  }
+
+  #release(name: string): void {
+    for (const release of this.#registered.get(name)?.held.values() ?? []) release()
+    this.#registered.delete(name)
+  }
+
+  /** Joins a channel; a wildcard that finds no room goes on without it, and says so. */
+  #join(interest: Interest, channel: string): void {
+    if (interest.held.has(channel)) return
+    try {
+      interest.held.set(channel, this.#components.membership.hold(channel))
+    } catch (error) {
+      if (interest.filter.channel !== undefined) throw error
+      this.#emitter.emit('channels:limit', { filter: interest.filter.filter, channel })
+    }
+  }
+
+  /** A channel that some wildcard may not know yet. */
+  #discover(channel: string): void {
+    for (const interest of this.#registered.values()) {
+      if (interest.filter.channel === undefined && interest.filter.matchesChannel(channel)) {
+        this.#join(interest, channel)
+      }
+    }
+    for (const opened of this.#open.values()) {
+      const { filter, subscription } = opened
+      if (filter.channel !== undefined || subscription.hasLane(channel)) continue
+      if (!filter.matchesChannel(channel)) continue
+      if (subscription.durable === undefined) this.#join(opened, channel)
+      void this.#cursorFor(opened, channel, false).then(
+        (cursor) => subscription.addLane(channel, cursor),
+        (error: unknown) => this.#components.logger.error({ err: error, channel }, 'a channel could not be opened')
+      )
+    }
+  }
+
+  // ---- reporting ----
+
+  async #idleStatus(registration: Registration): Promise<SubscriptionStatus> {
+    const { store } = this.#components
+    const cursors = await store.cursors(registration.name)
+    const channels = this.#channelsOf(parseFilter(registration.filter))
+    let lag = 0
+    for (const channel of channels) lag += lagOf(cursors.get(channel), store.journal(channel))
+    return {
+      filter: registration.filter,
+      durable: registration.name,
+      open: false,
+      inFlight: 0,
+      lag,
+      gaps: [],
+      createdAt: new Date(registration.createdAt),
+      channels
+    }
+  }
+
+  async #trimmed(channel: string, first: number): Promise<void> {
+    const { logger, store } = this.#components
+    try {
+      for (const { filter, name } of store.registrations()) {
+        if (!parseFilter(filter).matchesChannel(channel)) continue
+        const cursor = (await store.cursors(name)).get(channel)
+        if (cursor === undefined || cursor.offset >= first) continue
+        const messages = first - cursor.offset
+        this.#emitter.emit('retention:unread', { channel, subscription: name, messages })
+      }
+    } catch (error) {
+      logger.warn({ err: error, channel }, 'the cursors could not be compared with what was trimmed')
+    }
+  }
+}
+
+/** Messages not done with; what was acknowledged above the cursor does not count. */
+function lagOf(cursor: CursorState | undefined, journal: { first: number; next: number }): number {
+  if (cursor === undefined) return journal.next - journal.first
+  const acknowledged = cursor.acknowledged.reduce((sum, { from, to }) => sum + to - from + 1, 0)
+  return Math.max(0, journal.next - cursor.offset - acknowledged)
+}
+
+function inUse(name: string): SkeinError {
+  return new SkeinError(
+    'ERR_SUBSCRIPTION_IN_USE',
+    `the durable subscription '${name}' is open elsewhere on this node; stop it there first`
+  )
+}

@@ -1,0 +1,78 @@
+import type { Clock } from '../core/clock.ts'
+import type { LogRef, SequenceRange, Store } from '../store/contract.ts'
+
+/** A hole in a log: records above it are here, it is not. */
+export interface Hole extends LogRef, SequenceRange {
+  /** Monotonic ms at which it was first seen. */
+  readonly since: number
+}
+
+/** Knows every hole in every log, and since when. Filling them is the work of others. */
+export class Gaps {
+  readonly #store: Pick<Store, 'events' | 'logs'>
+  readonly #clock: Clock
+  /** By channel, then by log. */
+  readonly #holes = new Map<string, Map<string, Hole[]>>()
+  #detected = 0
+  #unsubscribe: (() => void) | undefined
+
+  constructor(components: { store: Pick<Store, 'events' | 'logs'>; clock: Clock }) {
+    this.#store = components.store
+    this.#clock = components.clock
+  }
+
+  /** Holes seen since start. */
+  get detected(): number {
+    return this.#detected
+  }
+
+  start(): void {
+    for (const log of this.#store.logs()) {
+      const missing: SequenceRange[] = []
+      let next = log.head + 1
+      for (const island of log.islands) {
+        missing.push({ from: next, to: island.from - 1 })
+        next = island.to + 1
+      }
+      this.#update(log, missing)
+    }
+    this.#unsubscribe = this.#store.events.on('gap', ({ log, missing }) => this.#update(log, missing))
+  }
+
+  stop(): void {
+    this.#unsubscribe?.()
+  }
+
+  /** The holes in a channel's logs, per log in ascending order. */
+  in(channel: string): Hole[] {
+    const logs = this.#holes.get(channel)
+    return logs === undefined ? [] : [...logs.values()].flat()
+  }
+
+  /** How many holes there are now. */
+  get size(): number {
+    let size = 0
+    for (const logs of this.#holes.values()) for (const holes of logs.values()) size += holes.length
+    return size
+  }
+
+  #update(log: LogRef, missing: readonly SequenceRange[]): void {
+    const { channel, publisher, session } = log
+    const key = `${publisher}/${session}`
+    const logs = this.#holes.get(channel) ?? new Map<string, Hole[]>()
+    const before = logs.get(key) ?? []
+    if (missing.length === 0) logs.delete(key)
+    else {
+      const now = this.#clock.monotonic()
+      const holes = missing.map(({ from, to }) => {
+        // What is left of a hole that was partly filled is as old as the hole.
+        const old = before.find((hole) => hole.from <= to && from <= hole.to)
+        if (old === undefined) this.#detected++
+        return { channel, publisher, session, from, to, since: old?.since ?? now }
+      })
+      logs.set(key, holes)
+    }
+    if (logs.size === 0) this.#holes.delete(channel)
+    else this.#holes.set(channel, logs)
+  }
+}

@@ -1,0 +1,279 @@
+import type { Clock } from '../core/clock.ts'
+import { SkeinError, toSkeinError } from '../core/errors.ts'
+import { type Emitter, type Events } from '../core/events.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Random } from '../core/random.ts'
+import type { Transport } from '../mesh/contract.ts'
+import type { Store } from '../store/contract.ts'
+import type { HybridClock } from '../wire/hybrid-clock.ts'
+import { newSession } from '../wire/session.ts'
+import type { Signer } from '../wire/signature.ts'
+import { type LogWriter, type Outgoing, createLogWriter } from './log-writer.ts'
+
+/** When a publish resolves. `stored`: on this node's disk, synced. `sent`: handed to the transport. */
+export type Confirm = 'stored' | 'sent'
+
+/** What a confirmed publish is known by. */
+export interface Receipt {
+  /** `<publisher>/<session>/<sequence>/<channel>` */
+  readonly id: string
+  readonly sequence: number
+  readonly time: Date
+}
+
+export interface PublisherComponents {
+  readonly store: Store
+  readonly transport: Transport
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly hybridClock: HybridClock
+  readonly signer: Signer
+}
+
+export interface PublisherInit {
+  /** PeerId of the signer, as text. */
+  readonly publisher: string
+  /** Messages at which a batch of this channel is closed. */
+  readonly batchMessages: (channel: string) => number
+}
+
+export interface PublisherEvents {
+  /** The publisher opened a new session: at start, after a failed write, after a greater one was learnt of. */
+  session: { session: string; reason: 'start' | 'recovered' | 'superseded' }
+}
+
+/** Counters since start. */
+export interface PublisherStats {
+  messages: number
+  records: number
+  bytes: number
+  failed: number
+}
+
+/** First delay between attempts to recover the store after a failed write, ms; doubles up to the last. */
+const RECOVERY_DELAY_MS = 250
+const RECOVERY_DELAY_MAX_MS = 5_000
+
+/**
+ * Seals messages into records of this node's own logs, stores them and hands them to the transport.
+ *
+ * Messages published while a record is sealed and written form the next record: an idle publisher sends at
+ * once, a busy one pays signature, sync and encryption once per batch. After a failed write nothing is
+ * published until the store has recovered, and then in a new session, so that a sequence number is never
+ * used twice.
+ */
+export class Publisher {
+  readonly stats: PublisherStats = { messages: 0, records: 0, bytes: 0, failed: 0 }
+  readonly #components: PublisherComponents
+  readonly #init: PublisherInit
+  readonly #emitter: Emitter<PublisherEvents>
+  readonly #writers = new Map<string, LogWriter>()
+  #session: string | undefined
+  #state: 'new' | 'open' | 'recovering' | 'stopped' = 'new'
+  /** Bytes handed to writers and not yet stored. */
+  #pendingBytes = 0
+  /** Bytes waiting behind the window. */
+  #waitingBytes = 0
+  readonly #stopping = new AbortController()
+
+  constructor(
+    components: PublisherComponents,
+    init: PublisherInit,
+    emitter: Emitter<PublisherEvents>
+  ) {
+    this.#components = components
+    this.#init = init
+    this.#emitter = emitter
+  }
+
+  get events(): Events<PublisherEvents> {
+    return this.#emitter
+  }
+
+  /** The current session; ERR_STOPPED before start. */
+  get session(): string {
+    if (this.#session === undefined) throw stopped()
+    return this.#session
+  }
+
+  /** Payload bytes accepted and not yet stored or rejected. */
+  get backlogBytes(): number {
+    return this.#pendingBytes + this.#waitingBytes
+  }
+
+  start(): void {
+    if (this.#state !== 'new') return
+    this.#state = 'open'
+    this.#openSession('start')
+  }
+
+  /**
+   * Resolves when the message is confirmed. Rejects with ERR_STORE_FULL, ERR_STORE_WRITE, ERR_STORE_FAILED,
+   * ERR_BUSY or ERR_STOPPED; `details.mayBeDelivered` is true where others may already have it.
+   */
+  publish(outgoing: Outgoing, confirm: Confirm): Promise<Receipt> {
+    return new Promise((resolve, reject) => {
+      try {
+        this.#admit(outgoing, { confirm, resolve, reject })
+      } catch (error) {
+        this.stats.failed++
+        reject(toSkeinError(error))
+      }
+    })
+  }
+
+  /** All messages in one record, or none. They must share one channel and fit one record. */
+  publishBatch(batch: readonly Outgoing[], confirm: Confirm): Promise<Receipt[]> {
+    const first = batch[0]
+    if (first === undefined) return Promise.resolve([])
+    return new Promise((resolve, reject) => {
+      try {
+        this.#assertOpen()
+        const receipts: Receipt[] = []
+        const sink = {
+          confirm,
+          reject,
+          resolve: (receipt: Receipt): void => {
+            if (receipts.push(receipt) === batch.length) resolve(receipts)
+          }
+        }
+        this.#writer(first.topic.channel).addRecord(batch, sink)
+      } catch (error) {
+        this.stats.failed += batch.length
+        reject(toSkeinError(error))
+      }
+    })
+  }
+
+  /** Opens a session above `other`, which was seen to be this publisher's and greater than its own. */
+  supersede(other: string): void {
+    if (this.#state !== 'open' || (this.#session !== undefined && other <= this.#session)) return
+    this.#components.logger.warn(
+      { session: this.#session, other },
+      'peers hold a later session of this node, as after a restored backup: opening a new session above it'
+    )
+    this.#dropWriters(new SkeinError('ERR_STORE_WRITE', 'the session was replaced; publish again'))
+    this.#openSession('superseded', other)
+  }
+
+  /** Waits until everything accepted is stored or rejected. */
+  async drain(): Promise<void> {
+    await Promise.all([...this.#writers.values()].map((writer) => writer.drain()))
+  }
+
+  async stop(): Promise<void> {
+    if (this.#state === 'stopped') return
+    if (this.#state === 'open') await this.drain()
+    this.#state = 'stopped'
+    this.#stopping.abort(stopped())
+    this.#dropWriters(stopped())
+  }
+
+  #admit(outgoing: Outgoing, sink: Parameters<LogWriter['add']>[1]): void {
+    this.#assertOpen()
+    this.#writer(outgoing.topic.channel).add(outgoing, sink)
+  }
+
+  #assertOpen(): void {
+    if (this.#state === 'new' || this.#state === 'stopped') throw stopped()
+    this.#components.store.assertWritable()
+    if (this.#state === 'recovering') {
+      throw new SkeinError(
+        'ERR_STORE_WRITE',
+        'the store is recovering from a failed write, nothing was published; try again in a moment',
+        { details: { mayBeDelivered: false } }
+      )
+    }
+  }
+
+  #writer(channel: string): LogWriter {
+    let writer = this.#writers.get(channel)
+    if (writer === undefined) {
+      writer = createLogWriter(
+        { ...this.#components, flow: this.#flow },
+        {
+          channel,
+          publisher: this.#init.publisher,
+          session: this.session,
+          batchMessages: this.#init.batchMessages(channel)
+        }
+      )
+      this.#writers.set(channel, writer)
+    }
+    return writer
+  }
+
+  /** What the writers of all channels share. */
+  readonly #flow = {
+    stats: this.stats,
+    hasRoom: (): boolean => this.#pendingBytes < LIMITS.publishWindowBytes,
+    take: (bytes: number): void => {
+      this.#pendingBytes += bytes
+    },
+    give: (bytes: number): void => {
+      const wasFull = !this.#flow.hasRoom()
+      this.#pendingBytes -= bytes
+      if (!wasFull || !this.#flow.hasRoom()) return
+      for (const writer of this.#writers.values()) writer.admitWaiting()
+    },
+    queue: (bytes: number): void => {
+      if (bytes > 0 && this.#waitingBytes + bytes > LIMITS.publishQueueBytes) {
+        throw new SkeinError(
+          'ERR_BUSY',
+          `more than ${LIMITS.publishQueueBytes} bytes wait to be published; await publish() before the next one`
+        )
+      }
+      this.#waitingBytes += bytes
+    },
+    failed: (error: SkeinError): void => this.#writeFailed(error)
+  }
+
+  #openSession(reason: PublisherEvents['session']['reason'], above?: string): void {
+    const { clock, random, store } = this.#components
+    const stored = store.latestSession(this.#init.publisher)
+    const greatest = [stored, this.#session, above].reduce(
+      (a, b) => (a === undefined || (b !== undefined && b > a) ? b : a),
+      undefined
+    )
+    this.#session = newSession(clock.now(), random, greatest)
+    this.#emitter.emit('session', { session: this.#session, reason })
+  }
+
+  #dropWriters(error: SkeinError): void {
+    const writers = [...this.#writers.values()]
+    this.#writers.clear()
+    for (const writer of writers) writer.close(error)
+  }
+
+  #writeFailed(error: SkeinError): void {
+    if (this.#state !== 'open') return
+    this.#state = 'recovering'
+    this.#dropWriters(error)
+    if (error.code === 'ERR_STORE_WRITE') void this.#recover()
+  }
+
+  async #recover(): Promise<void> {
+    const { clock, logger, store } = this.#components
+    for (let delayMs = RECOVERY_DELAY_MS; this.#state === 'recovering'; ) {
+      await new Promise<void>((resolve) => clock.after(delayMs, resolve))
+      delayMs = Math.min(delayMs * 2, RECOVERY_DELAY_MAX_MS)
+      if (this.#state !== 'recovering') return
+      try {
+        await store.recover()
+      } catch (error) {
+        logger.warn({ err: error }, 'the store has not recovered yet')
+        if (store.condition === 'broken') return
+        continue
+      }
+      this.#state = 'open'
+      this.#openSession('recovered')
+      logger.info({ session: this.#session }, 'the store has recovered: publishing in a new session')
+    }
+  }
+}
+
+function stopped(): SkeinError {
+  return new SkeinError('ERR_STOPPED', 'the node is stopping or has stopped')
+}

@@ -1,0 +1,257 @@
+import type { Clock } from '../core/clock.ts'
+import { isSkeinError } from '../core/errors.ts'
+import type { Emitter, Events } from '../core/events.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Logger } from '../core/logger.ts'
+import type { PeerId, ReceivedFrame, Transport, Verdict } from '../mesh/contract.ts'
+import type { AppendOutcome, LogRef, Store } from '../store/contract.ts'
+import type { HybridClock } from '../wire/hybrid-clock.ts'
+import { FLAGS, type RecordHead, type SealedRecord } from '../wire/record.ts'
+import { openHead, openRecord, verifyHead } from '../wire/sealed-record.ts'
+import { RecentKeys } from './recent-keys.ts'
+
+export interface ReceiverComponents {
+  readonly store: Store
+  readonly transport: Transport
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly hybridClock: HybridClock
+}
+
+export interface ReceiverInit {
+  /** PeerId of this node. */
+  readonly self: PeerId
+  /** The session this node publishes in now. */
+  readonly ownSession: () => string
+}
+
+export interface ReceiverEvents {
+  /** A record was stored above a hole in its log. */
+  island: { record: SealedRecord }
+  /** Only the head of a record came; its body is not here. */
+  announced: { log: LogRef; last: number }
+  /** A record of this node's own current session came from someone else. */
+  impostor: { peer: PeerId; session: string; sequence: number }
+  /** A record of a session of this node that is greater than its current one came from someone else. */
+  superseded: { session: string }
+}
+
+/** Counters since start. `dropped` is by reason. */
+export interface ReceiverStats {
+  records: number
+  messages: number
+  bytes: number
+  duplicates: number
+  rejected: number
+  readonly dropped: Map<string, number>
+}
+
+/** Bytes verified and not yet stored at which the sender is made to wait. */
+const PENDING_BYTES = 16 * 1024 * 1024
+/** Digests remembered: some seconds of traffic at full rate, a megabyte of memory. */
+const RECENT_DIGESTS = 8_192
+
+/**
+ * Judges what neighbours send. A record is checked for shape, hash and signature, stored, and becomes
+ * deliverable in log order through the store's journal. A record that was seen is recognised by its digest, or
+ * by log and sequence where the digest is forgotten, before its signature is looked at.
+ */
+export class Receiver {
+  readonly stats: ReceiverStats = {
+    records: 0,
+    messages: 0,
+    bytes: 0,
+    duplicates: 0,
+    rejected: 0,
+    dropped: new Map()
+  }
+  readonly #components: ReceiverComponents
+  readonly #init: ReceiverInit
+  readonly #emitter: Emitter<ReceiverEvents>
+  /** Digests with the very signature that was found good for them. */
+  readonly #verified = new RecentKeys(RECENT_DIGESTS)
+  /** Digests of records that were handed to the store. */
+  readonly #stored = new RecentKeys(RECENT_DIGESTS)
+  #pendingBytes = 0
+
+  constructor(
+    components: ReceiverComponents,
+    init: ReceiverInit,
+    emitter: Emitter<ReceiverEvents>
+  ) {
+    this.#components = components
+    this.#init = init
+    this.#emitter = emitter
+  }
+
+  get events(): Events<ReceiverEvents> {
+    return this.#emitter
+  }
+
+  /** The transport's one handler of frames. */
+  readonly judge = (frame: ReceivedFrame): Verdict | Promise<Verdict> => {
+    try {
+      return frame.complete ? this.#judgeRecord(frame) : this.#judgeHead(frame)
+    } catch (error) {
+      if (!isSkeinError(error, 'ERR_RECORD', 'ERR_TOPIC')) throw error
+      this.#components.logger.debug({ err: error, peer: frame.from }, 'refused a malformed record')
+      return this.#reject()
+    }
+  }
+
+  #judgeHead(frame: ReceivedFrame): Verdict {
+    const head = openHead(frame.bytes, { verify: false })
+    const { header } = head
+    if (header.channel !== frame.channel) return this.#reject()
+    if (!this.#isVerified(head)) return this.#reject()
+    const own = this.#judgeOwn(head, frame.from)
+    if (own !== undefined) return own
+    this.#components.hybridClock.observe(header.time)
+    if ((header.flags & FLAGS.ephemeral) === 0 && !this.#holds(head)) {
+      this.#emitter.emit('announced', {
+        log: logOf(head),
+        last: header.first + header.count - 1
+      })
+    }
+    return 'accept'
+  }
+
+  #judgeRecord(frame: ReceivedFrame): Verdict | Promise<Verdict> {
+    // The body's hash is checked here, the signature only for a digest that was not verified before.
+    const record = openRecord(frame.bytes, { verify: false })
+    const { header } = record
+    if (header.channel !== frame.channel) return this.#reject()
+    if (this.#stored.has(digestKey(record))) return this.#duplicate()
+    if (!this.#isVerified(record)) return this.#reject()
+    const own = this.#judgeOwn(record, frame.from)
+    if (own !== undefined) return own
+    if ((header.flags & FLAGS.ephemeral) !== 0) return this.#drop('unsupported')
+    this.#components.hybridClock.observe(header.time)
+    return this.#keep(record)
+  }
+
+  #keep(record: SealedRecord): Verdict | Promise<Verdict> {
+    this.#stored.add(digestKey(record))
+    const size = record.bytes.byteLength
+    this.#pendingBytes += size
+    const stored = this.#components.store.append([{ record, ageMs: 0 }], { sync: false }).then(
+      (outcomes) => {
+        this.#pendingBytes -= size
+        this.#settle(record, outcomes[0])
+      },
+      (error: unknown) => {
+        this.#pendingBytes -= size
+        this.#stored.delete(digestKey(record))
+        this.#count('store')
+        if (!isSkeinError(error)) throw error
+        this.#components.logger.debug({ err: error }, 'a record could not be stored')
+      }
+    )
+    // A disk that is slower than the network makes the neighbour wait instead of filling memory.
+    if (this.#pendingBytes > PENDING_BYTES) return stored.then(() => 'accept' as const)
+    return 'accept'
+  }
+
+  #settle(record: SealedRecord, outcome: AppendOutcome | undefined): void {
+    switch (outcome) {
+      case 'appended':
+      case 'island':
+        this.stats.records++
+        this.stats.messages += record.header.count
+        this.stats.bytes += record.bytes.byteLength
+        if (outcome === 'island') this.#emitter.emit('island', { record })
+        return
+      case 'duplicate':
+        this.stats.duplicates++
+        return
+      case 'below-floor':
+      case 'expired':
+      case 'fork':
+      case 'frozen':
+      case 'broken-chain':
+      case 'too-many-islands':
+        this.#stored.delete(digestKey(record))
+        this.#count(outcome)
+        return
+      case undefined:
+        throw new Error('the store gave no outcome')
+    }
+  }
+
+  /** A verdict for what claims to be this node's own; undefined for others' records. */
+  #judgeOwn(head: RecordHead, from: PeerId): Verdict | undefined {
+    const { header } = head
+    if (header.publisher !== this.#init.self) return undefined
+    const current = this.#init.ownSession()
+    if (header.session < current) return undefined
+    if (header.session > current) {
+      this.#emitter.emit('superseded', { session: header.session })
+      return undefined
+    }
+    const held = this.#components.store.log(logOf(head))
+    const last = header.first + header.count - 1
+    if (held === undefined || last > held.head) {
+      this.#emitter.emit('impostor', {
+        peer: from,
+        session: header.session,
+        sequence: header.first
+      })
+    }
+    return this.#duplicate()
+  }
+
+  #isVerified(head: RecordHead): boolean {
+    const key = proofKey(head)
+    if (this.#verified.has(key)) return true
+    if (!verifyHead(head)) return false
+    this.#verified.add(key)
+    return true
+  }
+
+  #holds(head: RecordHead): boolean {
+    if (this.#stored.has(digestKey(head))) return true
+    const state = this.#components.store.log(logOf(head))
+    const last = head.header.first + head.header.count - 1
+    if (state === undefined) return false
+    if (last <= state.head) return true
+    return state.islands.some((island) => island.from <= head.header.first && last <= island.to)
+  }
+
+  #duplicate(): Verdict {
+    this.stats.duplicates++
+    return 'ignore'
+  }
+
+  #drop(reason: string): Verdict {
+    this.#count(reason)
+    return 'ignore'
+  }
+
+  #reject(): Verdict {
+    this.stats.rejected++
+    return 'reject'
+  }
+
+  #count(reason: string): void {
+    this.stats.dropped.set(reason, (this.stats.dropped.get(reason) ?? 0) + 1)
+  }
+}
+
+/** 16 bytes of a SHA-256 are enough to tell records apart, and half of the memory. */
+function digestKey(head: RecordHead): string {
+  return Buffer.from(head.digest.buffer, head.digest.byteOffset, 16).toString('latin1')
+}
+
+/** With the signature (the last 64 bytes of a head): a true header under a wrong signature is not known good. */
+function proofKey(head: RecordHead): string {
+  const { buffer, byteOffset } = head.bytes
+  const signature = Buffer.from(buffer, byteOffset + head.headLength - 64, 64)
+  return digestKey(head) + signature.toString('latin1')
+}
+
+function logOf(head: RecordHead): LogRef {
+  const { channel, publisher, session } = head.header
+  return { channel, publisher, session }
+}
+
+if (LIMITS.pushBytes > PENDING_BYTES) throw new Error('receiver: one record must fit the pending bytes')
