@@ -116,7 +116,8 @@ function headersSize(headers: Readonly<Record<string, string>>): number {
 }
 
 function pairSize(nameSize: number, valueSize: number): number {
-  return 2 + varintSize(nameSize) + nameSize + varintSize(valueSize) + valueSize
+  const name = nameSize === 0 ? 0 : 1 + varintSize(nameSize) + nameSize
+  return valueSize === 0 ? name : name + 1 + varintSize(valueSize) + valueSize
 }
 
 function payloadTooLarge(length: number): SkeinError {
@@ -166,8 +167,8 @@ function writeHeaders(
     const value = headers[name] as string
     into[at] = MESSAGE_TAG.headers
     at = writeVarint(into, at + 1, pairSize(textSize(name), textSize(value)))
-    at = writeString(into, at, MESSAGE_TAG.name, name)
-    at = writeString(into, at, MESSAGE_TAG.value, value)
+    if (name !== '') at = writeString(into, at, MESSAGE_TAG.name, name)
+    if (value !== '') at = writeString(into, at, MESSAGE_TAG.value, value)
   }
   return at
 }
