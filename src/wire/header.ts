@@ -67,8 +67,9 @@ export function encodeHeader(into: Buffer, position: number, header: RecordHeade
     at = writeBytesField(into, at, TAG.before, encodeBefore(header.before))
   }
   const { ms, counter } = header.time
+  // Like any encoder of proto3: a field of value 0 is left out.
   const halves = [Math.floor(ms / 0x10000), (ms % 0x10000) * 0x10000 + counter] as const
-  at = writeFixed64Field(into, at, TAG.time, halves)
+  if (ms > 0 || counter > 0) at = writeFixed64Field(into, at, TAG.time, halves)
   at = writeNumber(into, at, TAG.bodyLength, header.bodyLength)
   at = writeBytesField(into, at, TAG.bodyHash, header.bodyHash)
   if (header.compression !== 0) at = writeNumber(into, at, TAG.compression, header.compression)
@@ -258,8 +259,8 @@ function checkCounts(header: RecordHeader): void {
   if (!Number.isSafeInteger(first + count)) {
     throw recordError('count', 'the last sequence is beyond 2^53 - 1')
   }
-  if (!Number.isInteger(bodyLength) || bodyLength < 0 || bodyLength > LIMITS.pushBytes) {
-    throw recordError('limit', `a body of ${bodyLength} bytes is not within 0 to the record limit`)
+  if (!Number.isInteger(bodyLength) || bodyLength < 1 || bodyLength > LIMITS.pushBytes) {
+    throw recordError('limit', `a body of ${bodyLength} bytes is not within 1 to the record limit`)
   }
   // Each message takes two bytes at least, so a header cannot promise more than its body can hold.
   if ((flags & FLAGS.control) === 0 && bodyLength < 2 * count) {

@@ -21,6 +21,18 @@ export interface Signer {
 const PRIVATE_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex')
 const PUBLIC_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
 
+// Points of small order, without their sign bit: for these keys anybody can make signatures (RFC 8032 leaves
+// it to the verifier to refuse them). The last two are longer forms of 0 and 1.
+const WEAK_KEYS: ReadonlySet<string> = new Set([
+  '0000000000000000000000000000000000000000000000000000000000000000',
+  '0100000000000000000000000000000000000000000000000000000000000000',
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+  'edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+  'eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f'
+])
+
 // Importing a key costs about as much as using it once, so keys of known publishers are kept.
 const publicKeys = new RecentCache<string, KeyObject>(1024)
 
@@ -41,20 +53,22 @@ export function createSigner(seed: Uint8Array): Signer {
   }
 }
 
-/** Did the holder of `publicKey` (raw, 32 bytes) sign `bytes`? False for anything malformed. */
+/** Did the holder of `publicKey` (raw, 32 bytes) sign `bytes`? False for anything malformed or weak. */
 export function verifySignature(
   publicKey: Uint8Array,
   bytes: Uint8Array,
   signature: Uint8Array
 ): boolean {
   if (publicKey.length !== PUBLIC_KEY_BYTES || signature.length !== SIGNATURE_BYTES) return false
-  return verify(null, bytes, keyObject(publicKey), signature)
+  const key = keyObject(publicKey)
+  return key !== undefined && verify(null, bytes, key, signature)
 }
 
-function keyObject(publicKey: Uint8Array): KeyObject {
+function keyObject(publicKey: Uint8Array): KeyObject | undefined {
   const name = asBuffer(publicKey).toString('latin1')
   let key = publicKeys.get(name)
   if (key === undefined) {
+    if (isWeak(publicKey)) return undefined
     key = createPublicKey({
       key: Buffer.concat([PUBLIC_PREFIX, publicKey]),
       format: 'der',
@@ -63,4 +77,10 @@ function keyObject(publicKey: Uint8Array): KeyObject {
     publicKeys.set(name, key)
   }
   return key
+}
+
+function isWeak(publicKey: Uint8Array): boolean {
+  const unsigned = Buffer.from(publicKey)
+  unsigned[PUBLIC_KEY_BYTES - 1] = (unsigned[PUBLIC_KEY_BYTES - 1] as number) & 0x7f
+  return WEAK_KEYS.has(unsigned.toString('hex'))
 }

@@ -1,10 +1,21 @@
 import fc from 'fast-check'
+import { isSkeinError } from '../../src/core/errors.ts'
 import { LIMITS } from '../../src/core/limits.ts'
 import type { EncodableMessage } from '../../src/wire/body.ts'
 import type { RecordDraft } from '../../src/wire/sealed-record.ts'
 import { createSigner } from '../../src/wire/signature.ts'
 
 export const signer = createSigner(new Uint8Array(32).fill(7))
+
+/** What `decode` gives; undefined where it refuses with ERR_RECORD, the only error it may throw. */
+export function accepted<T>(decode: () => T): T | undefined {
+  try {
+    return decode()
+  } catch (error) {
+    if (isSkeinError(error, 'ERR_RECORD')) return undefined
+    throw error
+  }
+}
 
 /** Topic levels, mostly of a small alphabet so that filters and topics meet. */
 export const level: fc.Arbitrary<string> = fc.oneof(
@@ -76,14 +87,7 @@ const sessions = fc
 export const draft: fc.Arbitrary<RecordDraft> = fc
   .record({
     sessions,
-    channel: fc.constantFrom(
-      'orders',
-      'ü/ß'.slice(0, 1),
-      '$group/workers',
-      '$dlq/node.name',
-      '@peer',
-      ''
-    ),
+    channel: fc.constantFrom('orders', 'ü', '$group/workers', '$dlq/node.name', '@peer', ''),
     start: fc.boolean(),
     sequence: fc.integer({ min: 2, max: Number.MAX_SAFE_INTEGER - LIMITS.batchMessages }),
     count: fc.integer({ min: 1, max: LIMITS.batchMessages }),
@@ -92,7 +96,7 @@ export const draft: fc.Arbitrary<RecordDraft> = fc
     ms: fc.integer({ min: 0, max: 2 ** 48 - 1 }),
     counter: fc.integer({ min: 0, max: 0xffff }),
     control: fc.boolean(),
-    filler: fc.integer({ min: 0, max: 500 })
+    filler: fc.integer({ min: 1, max: 500 })
   })
   .map((parts) => ({
     session: parts.sessions[1] as string,

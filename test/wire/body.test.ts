@@ -11,7 +11,7 @@ import {
   messageSize
 } from '../../src/wire/body.ts'
 import type { EncodableMessage } from '../../src/wire/body.ts'
-import { message } from './arbitraries.ts'
+import { accepted, message } from './arbitraries.ts'
 
 const schema = protobuf.loadSync(new URL('../../src/wire/record.proto', import.meta.url).pathname)
 const Body = schema.lookupType('skein.v1.Body')
@@ -252,17 +252,12 @@ describe('body', () => {
     ['topic', 'a suffix without its slash', Uint8Array.of(0x0a, 3, 0x0a, 1, 0x61), 1],
     ['topic', 'a wildcard in the suffix', Uint8Array.of(0x0a, 4, 0x0a, 2, 0x2f, 0x23), 1],
     ['topic', 'NUL in the suffix', Uint8Array.of(0x0a, 4, 0x0a, 2, 0x2f, 0), 1],
-    [
-      'topic',
-      'too many levels',
-      Uint8Array.of(0x0a, 16, 0x0a, 14, ...new Array<number>(14).fill(0x2f)),
-      1
-    ],
+    ['topic', 'too many levels', Uint8Array.of(0x0a, 16, 0x0a, 14, ...Buffer.alloc(14, 0x2f)), 1],
     ['limit', 'priority 10', Uint8Array.of(0x0a, 2, 0x38, 10), 1],
     [
       'limit',
       'a long key',
-      Uint8Array.of(0x0a, 0x84, 8, 0x22, 0x81, 8, ...new Array<number>(1025).fill(65)),
+      Uint8Array.of(0x0a, 0x84, 8, 0x22, 0x81, 8, ...Buffer.alloc(1025, 65)),
       1
     ]
   ] as const)('body: refused as %s: %s', (reason, _name, bytes, count) => {
@@ -297,11 +292,8 @@ describe('body', () => {
     )
     fc.assert(
       fc.property(anything, fc.integer({ min: 0, max: 4 }), (bytes, count) => {
-        try {
-          expect(decodeMessages(bytes, count)).toHaveLength(count)
-        } catch (error) {
-          expect(error).toMatchObject({ code: 'ERR_RECORD' })
-        }
+        const messages = accepted(() => decodeMessages(bytes, count))
+        expect(messages?.length ?? count).toBe(count)
       }),
       { numRuns: 2000 }
     )

@@ -12,26 +12,22 @@ class WallClock {
 
 describe('hybrid clock', () => {
   it('hybrid clock: ticks only go up, whatever the wall clock and peers do', () => {
-    const step = fc.oneof(
-      fc.record({ jump: fc.integer({ min: -1_000_000, max: 1_000_000 }) }),
-      fc.record({
-        ahead: fc.integer({ min: -100_000, max: 200_000 }),
-        counter: fc.constantFrom(0, 7, 0xfffe, 0xffff)
-      })
-    )
+    const step = fc.record({
+      jump: fc.oneof(fc.constant(0), fc.integer({ min: -1_000_000, max: 1_000_000 })),
+      ahead: fc.integer({ min: -100_000, max: 200_000 }),
+      counter: fc.constantFrom(0, 7, 0xfffe, 0xffff)
+    })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const wall = new WallClock()
         const hybrid = new HybridClock(wall)
         let last = hybrid.tick()
         for (const one of steps) {
-          if ('jump' in one) wall.ms += one.jump
-          else {
-            const remote = { ms: wall.ms + one.ahead, counter: one.counter }
-            const followed = hybrid.observe(remote)
-            expect(followed).toBe(one.ahead <= LIMITS.clockAheadMs)
-            if (followed) expect(compareHybrid(hybrid.tick(), remote)).toBeGreaterThan(0)
-          }
+          wall.ms += one.jump
+          const remote = { ms: wall.ms + one.ahead, counter: one.counter }
+          const followed = hybrid.observe(remote)
+          expect(followed).toBe(one.ahead <= LIMITS.clockAheadMs)
+          expect(!followed || compareHybrid(hybrid.tick(), remote) > 0).toBe(true)
           const next = hybrid.tick()
           expect(compareHybrid(next, last)).toBeGreaterThan(0)
           expect(next.counter).toBeLessThanOrEqual(0xffff)

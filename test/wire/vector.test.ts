@@ -14,7 +14,7 @@ import {
   missingRanges
 } from '../../src/wire/vector.ts'
 import type { HeldRange, SequenceRange } from '../../src/wire/vector.ts'
-import { session } from './arbitraries.ts'
+import { accepted, session } from './arbitraries.ts'
 
 const range: fc.Arbitrary<SequenceRange> = fc
   .tuple(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 0, max: 12 }))
@@ -172,13 +172,8 @@ describe('vector', () => {
     })
     fc.assert(
       fc.property(fc.oneof(altered, fc.uint8Array({ maxLength: 120 })), (bytes) => {
-        try {
-          for (const entry of decodeVector(bytes, 100)) {
-            expect(Number.isSafeInteger(entry.held.head)).toBe(true)
-          }
-        } catch (error) {
-          expect(error).toMatchObject({ code: 'ERR_RECORD' })
-        }
+        const entries = accepted(() => decodeVector(bytes, 100)) ?? []
+        expect(entries.every(({ held: { head } }) => Number.isSafeInteger(head))).toBe(true)
       }),
       { numRuns: 1000 }
     )
