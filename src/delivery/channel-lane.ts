@@ -24,7 +24,10 @@ export interface ChannelLaneInit {
   /** How many may be. */
   readonly window: number
   /** Makes the message of a candidate. */
-  readonly message: (candidate: Candidate, hand: { attempt: number; late: boolean }) => DeliveredMessage
+  readonly message: (
+    candidate: Candidate,
+    hand: { attempt: number; late: boolean }
+  ) => DeliveredMessage
   readonly onReadable: (lane: ChannelLane) => void
   readonly onGap: (gap: Gap) => void
   readonly onExpired: () => void
@@ -121,7 +124,8 @@ export class ChannelLane {
       const candidate = this.reader.next()
       if (candidate === undefined) return undefined
       const verdict = this.side?.judge(candidate) ?? 'hand-over'
-      if (verdict === 'done' || this.#isDone(candidate.offset) || this.#isExpired(candidate)) continue
+      if (verdict === 'done' || this.#isDone(candidate.offset) || this.#isExpired(candidate))
+        continue
       const late = verdict === 'late' || candidate.entry.late
       return this.#init.message(candidate, { attempt: 1, late })
     }
@@ -159,11 +163,15 @@ export class ChannelLane {
   }
 
   #isDone(offset: number): boolean {
-    return this.#done.length > 0 && this.#done.some((range) => range.from <= offset && offset <= range.to)
+    return (
+      this.#done.length > 0 &&
+      this.#done.some((range) => range.from <= offset && offset <= range.to)
+    )
   }
 
   #isExpired({ entry, message }: Candidate): boolean {
-    if (message.ttlMs === undefined || this.#clock.now() < entry.bornAt + message.ttlMs) return false
+    if (message.ttlMs === undefined || this.#clock.now() < entry.bornAt + message.ttlMs)
+      return false
     this.#init.onExpired()
     return true
   }

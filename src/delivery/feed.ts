@@ -16,7 +16,12 @@ export interface FeedListener {
    * New messages of `channel` match: those at `indexes` of the entry at `offset`, or all `count` of them. Only
    * a reference; the entry is fetched from the feed when it is its turn.
    */
-  offer(channel: string, offset: number, count: number, indexes: readonly number[] | undefined): void
+  offer(
+    channel: string,
+    offset: number,
+    count: number,
+    indexes: readonly number[] | undefined
+  ): void
 }
 
 interface Tail {

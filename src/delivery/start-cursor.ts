@@ -36,7 +36,11 @@ function at(offset: number, acknowledged: CursorState['acknowledged'] = []): Cur
 }
 
 /** The newest message of each topic, then everything after: the rest counts as acknowledged. */
-async function newestOfEach(store: Store, channel: string, filter: ParsedFilter): Promise<CursorState> {
+async function newestOfEach(
+  store: Store,
+  channel: string,
+  filter: ParsedFilter
+): Promise<CursorState> {
   const { next } = store.journal(channel)
   const offsets = await store.lastOffsets(channel, (topic) => topicMatches(filter, topic))
   const first = offsets[0]
@@ -71,7 +75,9 @@ async function resume(
   if (cursor.channel === channel) return cursor.offset
   // A cursor names one channel. In the others of a wildcard, what was published since then is read again:
   // repeats are possible, losses are not.
-  const [entry] = await store.readJournal(cursor.channel, Math.max(0, cursor.offset - 1), { maxBytes: 1 })
+  const [entry] = await store.readJournal(cursor.channel, Math.max(0, cursor.offset - 1), {
+    maxBytes: 1
+  })
   if (entry === undefined) return store.journal(channel).first
   return store.seekJournal(channel, entry.bornAt)
 }

@@ -168,7 +168,12 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     return this.#lanes.has(channel)
   }
 
-  offer(channel: string, offset: number, count: number, indexes: readonly number[] | undefined): void {
+  offer(
+    channel: string,
+    offset: number,
+    count: number,
+    indexes: readonly number[] | undefined
+  ): void {
     this.#lanes.get(channel)?.reader.offer(offset, count, indexes)
   }
 
@@ -184,7 +189,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       const { ledger } = lane
       if (ledger === undefined) continue
       for (const entry of ledger.entries()) {
-        if (entry.deadline !== undefined && entry.deadline <= now) this.#retry(lane, entry.offset, 0)
+        if (entry.deadline !== undefined && entry.deadline <= now)
+          this.#retry(lane, entry.offset, 0)
       }
       ledger.touch()
     }
@@ -331,7 +337,10 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     try {
       for (const lane of this.#lanes.values()) await lane.ledger?.close()
     } catch (cause) {
-      this.#components.logger.warn({ err: cause }, 'the last cursor was not written: repeats are possible')
+      this.#components.logger.warn(
+        { err: cause },
+        'the last cursor was not written: repeats are possible'
+      )
     }
     await this.#init.close(this)
     this.events.emit('end', { error })
@@ -339,7 +348,10 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
 }
 
 function givenBack(): SkeinError {
-  return new SkeinError('ERR_MESSAGE_UNKNOWN', 'the subscription was stopped: its messages were given back')
+  return new SkeinError(
+    'ERR_MESSAGE_UNKNOWN',
+    'the subscription was stopped: its messages were given back'
+  )
 }
 
 function gapOf({ channel, publisher, session, from, to }: Hole, reason: Gap['reason']): Gap {

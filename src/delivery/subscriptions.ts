@@ -124,7 +124,13 @@ export class Subscriptions implements Lifecycle {
         open: async (self) => {
           // A task later, when the constructor is done.
           await Promise.resolve()
-          await this.#start({ subscription: self, filter, from: options.from ?? 'now', createdAt, held: new Map() })
+          await this.#start({
+            subscription: self,
+            filter,
+            from: options.from ?? 'now',
+            createdAt,
+            held: new Map()
+          })
         },
         close: async (self) => this.#close(self)
       }
@@ -148,7 +154,10 @@ export class Subscriptions implements Lifecycle {
   /** Forgets a durable subscription. Throws ERR_SUBSCRIPTION_UNKNOWN, ERR_SUBSCRIPTION_IN_USE. */
   async delete(name: string): Promise<void> {
     if (this.#find(name) === undefined) {
-      throw new SkeinError('ERR_SUBSCRIPTION_UNKNOWN', `this node has no durable subscription '${name}'`)
+      throw new SkeinError(
+        'ERR_SUBSCRIPTION_UNKNOWN',
+        `this node has no durable subscription '${name}'`
+      )
     }
     if (this.#names.has(name)) throw inUse(name)
     await this.#components.store.unregister(name)
@@ -187,13 +196,14 @@ export class Subscriptions implements Lifecycle {
     if (name === undefined || this.#registered.get(name) === undefined) {
       for (const channel of this.#channelsOf(filter)) this.#join(opened, channel)
     }
+    // First, so that a lane that is up to date misses no offer.
+    feed.listen(filter.filter, subscription)
     const cursors = name === undefined ? undefined : await this.#cursors(name, opened)
     for (const channel of this.#channelsOf(filter)) {
-      const cursor = cursors?.get(channel) ?? (await this.#cursorFor(opened, channel, cursors === undefined))
+      const cursor =
+        cursors?.get(channel) ?? (await this.#cursorFor(opened, channel, cursors === undefined))
       subscription.addLane(channel, cursor)
     }
-    // From here on the feed finds the lanes; what came meanwhile they read by position.
-    feed.listen(filter.filter, subscription)
   }
 
   /** The stored cursors of a durable subscription, which is registered with its first ones where it is new. */
@@ -276,7 +286,8 @@ export class Subscriptions implements Lifecycle {
       if (subscription.durable === undefined) this.#join(opened, channel)
       void this.#cursorFor(opened, channel, false).then(
         (cursor) => subscription.addLane(channel, cursor),
-        (error: unknown) => this.#components.logger.error({ err: error, channel }, 'a channel could not be opened')
+        (error: unknown) =>
+          this.#components.logger.error({ err: error, channel }, 'a channel could not be opened')
       )
     }
   }
@@ -312,7 +323,10 @@ export class Subscriptions implements Lifecycle {
         this.#emitter.emit('retention:unread', { channel, subscription: name, messages })
       }
     } catch (error) {
-      logger.warn({ err: error, channel }, 'the cursors could not be compared with what was trimmed')
+      logger.warn(
+        { err: error, channel },
+        'the cursors could not be compared with what was trimmed'
+      )
     }
   }
 }

@@ -36,7 +36,9 @@ export class Gaps {
       }
       this.#update(log, missing)
     }
-    this.#unsubscribe = this.#store.events.on('gap', ({ log, missing }) => this.#update(log, missing))
+    this.#unsubscribe = this.#store.events.on('gap', ({ log, missing }) =>
+      this.#update(log, missing)
+    )
   }
 
   stop(): void {

@@ -121,7 +121,10 @@ class ChannelLogWriter implements LogWriter {
       )
     }
     if (this.#waiting.length > 0 || !this.#mayWrite()) {
-      throw new SkeinError('ERR_BUSY', 'the publisher has no room for a whole batch now; try again in a moment')
+      throw new SkeinError(
+        'ERR_BUSY',
+        'the publisher has no room for a whole batch now; try again in a moment'
+      )
     }
     this.#seal()
     for (const outgoing of batch) {
@@ -325,7 +328,8 @@ function lastSession(logs: readonly LogState[], own: LogRef): PreviousSession | 
   let last: LogState | undefined
   for (const log of logs) {
     if (log.publisher !== own.publisher || log.session >= own.session) continue
-    if (log.headDigest !== undefined && (last === undefined || log.session > last.session)) last = log
+    if (log.headDigest !== undefined && (last === undefined || log.session > last.session))
+      last = log
   }
   if (last?.headDigest === undefined) return undefined
   return { session: last.session, sequence: last.head, digest: last.headDigest }

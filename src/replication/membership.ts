@@ -1,18 +1,29 @@
+import type { Clock, Timer } from '../core/clock.ts'
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Transport } from '../mesh/contract.ts'
 
+export interface MembershipComponents {
+  readonly transport: Pick<Transport, 'join' | 'leave'>
+  readonly clock: Clock
+}
+
+/** A channel is left so long after the last holder let go, ms: a consumer that reconnects misses nothing. */
+const LINGER_MS = 60_000
+
 /**
- * Which channels this node is a member of, and why: a channel is joined while someone holds it. `$` and `@`
- * channels do not count against the limit.
+ * Which channels this node is a member of, and why: a channel is joined while someone holds it, and a while
+ * longer. `$` and `@` channels do not count against the limit.
  */
 export class Membership {
-  readonly #transport: Pick<Transport, 'join' | 'leave'>
+  readonly #components: MembershipComponents
+  /** Channels nobody holds any more, with the timer that leaves them. */
+  readonly #lingering = new Map<string, Timer>()
   readonly #holders = new Map<string, number>()
   #counted = 0
 
-  constructor(transport: Pick<Transport, 'join' | 'leave'>) {
-    this.#transport = transport
+  constructor(components: MembershipComponents) {
+    this.#components = components
   }
 
   /** Joins the channel if nobody held it; returns the function that lets go. Throws ERR_TOO_MANY_CHANNELS. */
@@ -29,16 +40,28 @@ export class Membership {
   }
 
   has(channel: string): boolean {
-    return this.#holders.has(channel)
+    return this.#holders.has(channel) || this.#lingering.has(channel)
   }
 
   /** The channels joined. */
   channels(): string[] {
-    return [...this.#holders.keys()]
+    return [...this.#holders.keys(), ...this.#lingering.keys()]
+  }
+
+  stop(): void {
+    for (const timer of this.#lingering.values()) timer.cancel()
+    this.#lingering.clear()
   }
 
   #join(channel: string): void {
+    const lingering = this.#lingering.get(channel)
+    if (lingering !== undefined) {
+      lingering.cancel()
+      this.#lingering.delete(channel)
+      return
+    }
     if (isCounted(channel)) {
+      if (this.#counted >= LIMITS.channels) this.#leaveOldest()
       if (this.#counted >= LIMITS.channels) {
         throw new SkeinError(
           'ERR_TOO_MANY_CHANNELS',
@@ -48,7 +71,7 @@ export class Membership {
       }
       this.#counted++
     }
-    this.#transport.join(channel)
+    this.#components.transport.join(channel)
   }
 
   #release(channel: string): void {
@@ -58,8 +81,23 @@ export class Membership {
       return
     }
     this.#holders.delete(channel)
+    const timer = this.#components.clock.after(LINGER_MS, () => this.#leave(channel))
+    this.#lingering.set(channel, timer)
+  }
+
+  #leaveOldest(): void {
+    for (const channel of this.#lingering.keys()) {
+      if (!isCounted(channel)) continue
+      this.#leave(channel)
+      return
+    }
+  }
+
+  #leave(channel: string): void {
+    this.#lingering.get(channel)?.cancel()
+    this.#lingering.delete(channel)
     if (isCounted(channel)) this.#counted--
-    this.#transport.leave(channel)
+    this.#components.transport.leave(channel)
   }
 }
 

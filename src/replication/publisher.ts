@@ -256,7 +256,7 @@ export class Publisher {
 
   async #recover(): Promise<void> {
     const { clock, logger, store } = this.#components
-    for (let delayMs = RECOVERY_DELAY_MS; this.#state === 'recovering'; ) {
+    for (let delayMs = RECOVERY_DELAY_MS; this.#state === 'recovering';) {
       await new Promise<void>((resolve) => clock.after(delayMs, resolve))
       delayMs = Math.min(delayMs * 2, RECOVERY_DELAY_MAX_MS)
       if (this.#state !== 'recovering') return
@@ -269,7 +269,10 @@ export class Publisher {
       }
       this.#state = 'open'
       this.#openSession('recovered')
-      logger.info({ session: this.#session }, 'the store has recovered: publishing in a new session')
+      logger.info(
+        { session: this.#session },
+        'the store has recovered: publishing in a new session'
+      )
     }
   }
 }

@@ -254,4 +254,5 @@ function logOf(head: RecordHead): LogRef {
   return { channel, publisher, session }
 }
 
-if (LIMITS.pushBytes > PENDING_BYTES) throw new Error('receiver: one record must fit the pending bytes')
+if (LIMITS.pushBytes > PENDING_BYTES)
+  throw new Error('receiver: one record must fit the pending bytes')

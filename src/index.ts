@@ -1,0 +1,30 @@
+import './polyfill.ts'
+
+export { createNode } from './node/create-node.ts'
+export { VERSION } from './core/version.ts'
+export { ERRORS, SkeinError, isSkeinError } from './core/errors.ts'
+export type { ErrorCode, ErrorDetails, ErrorObject } from './core/errors.ts'
+export { silentLogger } from './core/logger.ts'
+export type { Logger, LogLevel } from './core/logger.ts'
+export type { NodeOptions } from './node/options.ts'
+export type {
+  BatchMessage,
+  Confirm,
+  Data,
+  NodeEvents,
+  NodeStatus,
+  PeerStatus,
+  PublishOptions,
+  Published,
+  SkeinNode,
+  TopicStatus
+} from './node/contract.ts'
+export type {
+  From,
+  Gap,
+  Message,
+  SubscribeOptions,
+  Subscription,
+  SubscriptionEvents,
+  SubscriptionStatus
+} from './delivery/contract.ts'

@@ -1,0 +1,202 @@
+import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
+import type { Transport } from '../mesh/contract.ts'
+import type { DeliveryStats } from '../delivery/subscription.ts'
+import type { Gaps } from '../replication/gaps.ts'
+import type { PublisherStats } from '../replication/publisher.ts'
+import type { ReceiverStats } from '../replication/receiver.ts'
+import type { Store } from '../store/contract.ts'
+
+export interface MetricsComponents {
+  readonly store: Store
+  readonly transport: Transport
+  readonly gaps: Gaps
+  readonly publisher: { readonly stats: PublisherStats; readonly backlogBytes: number }
+  readonly receiver: { readonly stats: ReceiverStats }
+  readonly subscriptions: { readonly stats: DeliveryStats; readonly openCount: number }
+}
+
+type Reading = number | (() => Iterable<readonly [Record<string, string>, number]>)
+type Row = readonly [name: string, help: string, read: () => Reading, labels?: readonly string[]]
+
+/** Conditions a store can be in; one gauge each, so that an alert can name it. */
+const CONDITIONS = ['open', 'full', 'failed', 'broken', 'closed'] as const
+
+/** Prometheus figures of one node, in a registry of its own: read from the components when asked for. */
+export function createMetrics(components: MetricsComponents): { text(): Promise<string> } {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry, prefix: 'skein_' })
+  for (const [name, help, read, labels] of counters(components)) {
+    const counter = new Counter({
+      name,
+      help,
+      labelNames: [...(labels ?? [])],
+      registers: [registry],
+      collect() {
+        this.reset()
+        report(read(), (value, at) => (at === undefined ? this.inc(value) : this.inc(at, value)))
+      }
+    })
+    void counter
+  }
+  for (const [name, help, read, labels] of gauges(components)) {
+    const gauge = new Gauge({
+      name,
+      help,
+      labelNames: [...(labels ?? [])],
+      registers: [registry],
+      collect() {
+        report(read(), (value, at) => (at === undefined ? this.set(value) : this.set(at, value)))
+      }
+    })
+    void gauge
+  }
+  return { text: () => registry.metrics() }
+}
+
+function report(
+  reading: Reading,
+  put: (value: number, labels?: Record<string, string>) => void
+): void {
+  if (typeof reading === 'number') put(reading)
+  else for (const [labels, value] of reading()) put(value, labels)
+}
+
+function counters({
+  gaps,
+  publisher,
+  receiver,
+  subscriptions,
+  transport
+}: MetricsComponents): Row[] {
+  const sent = (): ReturnType<Transport['stats']> => transport.stats()
+  return [
+    [
+      'skein_published_messages_total',
+      'Messages of this node that are stored.',
+      () => publisher.stats.messages
+    ],
+    [
+      'skein_published_records_total',
+      'Records of this node that are stored.',
+      () => publisher.stats.records
+    ],
+    ['skein_published_bytes_total', 'Bytes of those records.', () => publisher.stats.bytes],
+    [
+      'skein_publish_failures_total',
+      'Messages whose publish was rejected.',
+      () => publisher.stats.failed
+    ],
+    [
+      'skein_received_messages_total',
+      'Messages of other nodes that were stored.',
+      () => receiver.stats.messages
+    ],
+    [
+      'skein_received_records_total',
+      'Records of other nodes that were stored.',
+      () => receiver.stats.records
+    ],
+    ['skein_received_bytes_total', 'Bytes of those records.', () => receiver.stats.bytes],
+    [
+      'skein_received_duplicates_total',
+      'Records that came again.',
+      () => receiver.stats.duplicates
+    ],
+    [
+      'skein_received_rejected_total',
+      'Records that were malformed or wrongly signed.',
+      () => receiver.stats.rejected
+    ],
+    [
+      'skein_received_dropped_total',
+      'Records that were not stored, by reason.',
+      () => () =>
+        [...receiver.stats.dropped].map(([reason, count]) => [{ reason }, count] as const),
+      ['reason']
+    ],
+    ['skein_gaps_detected_total', 'Holes seen in logs.', () => gaps.detected],
+    [
+      'skein_delivered_messages_total',
+      'Messages handed to subscriptions.',
+      () => subscriptions.stats.delivered
+    ],
+    [
+      'skein_redelivered_messages_total',
+      'Messages handed over again.',
+      () => subscriptions.stats.redelivered
+    ],
+    [
+      'skein_acknowledged_messages_total',
+      'Messages acknowledged.',
+      () => subscriptions.stats.acknowledged
+    ],
+    [
+      'skein_expired_messages_total',
+      'Messages passed over because their time was up.',
+      () => subscriptions.stats.expired
+    ],
+    ['skein_network_sent_bytes_total', 'Frame bytes sent to neighbours.', () => sent().bytesSent],
+    [
+      'skein_network_received_bytes_total',
+      'Frame bytes received from neighbours.',
+      () => sent().bytesReceived
+    ],
+    ['skein_network_sent_frames_total', 'Frames sent to neighbours.', () => sent().framesSent],
+    [
+      'skein_network_received_frames_total',
+      'Frames received from neighbours.',
+      () => sent().framesReceived
+    ],
+    [
+      'skein_network_dropped_frames_total',
+      'Frames not handed to a neighbour whose buffer was full.',
+      () => sent().framesDropped
+    ],
+    ['skein_network_rejected_frames_total', 'Frames refused.', () => sent().framesRejected],
+    ['skein_network_dials_total', 'Dials tried.', () => sent().dials],
+    ['skein_network_dial_failures_total', 'Dials that failed.', () => sent().dialFailures]
+  ]
+}
+
+function gauges({ gaps, publisher, store, subscriptions, transport }: MetricsComponents): Row[] {
+  return [
+    [
+      'skein_peers',
+      'Peers, by state.',
+      () => () => {
+        const peers = transport.peers()
+        const up = peers.filter((peer) => peer.connected).length
+        return [[{ state: 'up' }, up] as const, [{ state: 'down' }, peers.length - up] as const]
+      },
+      ['state']
+    ],
+    [
+      'skein_network_buffered_bytes',
+      'Bytes waiting in outbound buffers.',
+      () => transport.stats().bufferedBytes
+    ],
+    [
+      'skein_publish_backlog_bytes',
+      'Bytes accepted and not yet stored.',
+      () => publisher.backlogBytes
+    ],
+    ['skein_subscriptions', 'Subscriptions being consumed.', () => subscriptions.openCount],
+    ['skein_gaps', 'Holes in logs now.', () => gaps.size],
+    ['skein_store_bytes', 'Bytes of the records held.', () => store.usage().bytes],
+    ['skein_store_records', 'Records held.', () => store.usage().records],
+    [
+      'skein_store_free_bytes',
+      'Free bytes of the file system; NaN without a data dir.',
+      () => store.usage().freeBytes ?? Number.NaN
+    ],
+    [
+      'skein_store_condition',
+      '1 for the condition the store is in.',
+      () => () =>
+        CONDITIONS.map(
+          (condition) => [{ condition }, store.condition === condition ? 1 : 0] as const
+        ),
+      ['condition']
+    ]
+  ]
+}

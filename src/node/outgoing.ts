@@ -1,0 +1,75 @@
+import { SkeinError } from '../core/errors.ts'
+import type { Outgoing } from '../replication/log-writer.ts'
+import { isReserved, parseTopic } from '../wire/topic.ts'
+import type { BatchMessage, Data, PublishOptions } from './contract.ts'
+
+/** Makes a message of what `publish` was given. Throws ERR_TOPIC, ERR_PAYLOAD, ERR_PAYLOAD_TOO_LARGE, ERR_OPTIONS. */
+export function outgoing(
+  topic: string,
+  data: Data,
+  options: Omit<BatchMessage, 'topic' | 'data'> | PublishOptions,
+  payloadBytes: number
+): Outgoing {
+  const parsed = parseTopic(topic)
+  if (isReserved(topic)) {
+    throw new SkeinError(
+      'ERR_TOPIC',
+      `topic '${topic}': first levels that begin with '$' or '@' are Skein's own; choose another first level`
+    )
+  }
+  const { payload, contentType } = encode(data)
+  if (payload.byteLength > payloadBytes) {
+    throw new SkeinError(
+      'ERR_PAYLOAD_TOO_LARGE',
+      `the payload has ${payload.byteLength} bytes and this node takes at most ${payloadBytes}; send it in parts`,
+      { details: { bytes: payload.byteLength, limit: payloadBytes } }
+    )
+  }
+  const { headers, key, priority, ttlMs } = options
+  checkNumber('priority', priority, 9)
+  checkNumber('ttlMs', ttlMs, Number.MAX_SAFE_INTEGER)
+  return {
+    topic: parsed,
+    suffix: parsed.suffix,
+    suffixBytes: parsed.suffixBytes,
+    payload,
+    contentType: options.contentType ?? contentType,
+    key,
+    headers,
+    ttlMs,
+    priority: priority === 0 ? undefined : priority
+  }
+}
+
+function encode(data: Data): { payload: Uint8Array; contentType: string | undefined } {
+  if (data instanceof Uint8Array) return { payload: data, contentType: undefined }
+  if (typeof data === 'string') return { payload: Buffer.from(data), contentType: 'text/plain' }
+  let text: string | undefined
+  try {
+    text = JSON.stringify(data)
+  } catch (error) {
+    throw new SkeinError(
+      'ERR_PAYLOAD',
+      'data cannot be written as JSON; pass bytes, a string or a JSON value',
+      { cause: error }
+    )
+  }
+  if (text === undefined) {
+    throw new SkeinError(
+      'ERR_PAYLOAD',
+      `data is ${typeof data}; pass bytes, a string or a JSON value`
+    )
+  }
+  return { payload: Buffer.from(text), contentType: 'application/json' }
+}
+
+function checkNumber(option: string, value: number | undefined, greatest: number): void {
+  if (value === undefined || (Number.isInteger(value) && value >= 0 && value <= greatest)) return
+  throw new SkeinError(
+    'ERR_OPTIONS',
+    `${option}: ${value} is not a whole number from 0 to ${greatest}`,
+    {
+      details: { option }
+    }
+  )
+}

@@ -1,0 +1,80 @@
+import { type Clock, type Timer, every } from '../core/clock.ts'
+import { isSkeinError } from '../core/errors.ts'
+import type { Lifecycle } from '../core/lifecycle.ts'
+import type { Logger } from '../core/logger.ts'
+import type { RetentionPolicy, Store } from '../store/contract.ts'
+
+export interface UpkeepComponents {
+  readonly store: Store
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** Between two looks at what retention takes, ms. */
+const TRIM_MS = 10_000
+/** Between two pieces of the background check, and the bytes of a piece: 4 GiB take some three hours. */
+const SCRUB_MS = 5_000
+const SCRUB_BYTES = 2 * 1024 * 1024
+
+/** What a store needs from time to time: retention, and a check of what lies on disk. */
+export class Upkeep implements Lifecycle {
+  readonly #components: UpkeepComponents
+  readonly #retention: (channel: string) => RetentionPolicy
+  readonly #timers: Timer[] = []
+  #running: Promise<void> = Promise.resolve()
+  #stopped = false
+
+  constructor(
+    components: UpkeepComponents,
+    init: { retention: (channel: string) => RetentionPolicy }
+  ) {
+    this.#components = components
+    this.#retention = init.retention
+  }
+
+  async start(): Promise<void> {
+    const { clock, store } = this.#components
+    this.#timers.push(
+      every(clock, TRIM_MS, () => this.#run(() => this.trim())),
+      every(clock, SCRUB_MS, () =>
+        this.#run(async () => {
+          await store.scrub(SCRUB_BYTES)
+        })
+      )
+    )
+    await Promise.resolve()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    for (const timer of this.#timers.splice(0)) timer.cancel()
+    await this.#running
+  }
+
+  /** Trims every channel by its policy. */
+  async trim(): Promise<void> {
+    const { store } = this.#components
+    for (const channel of store.channels()) {
+      if (this.#stopped) return
+      await store.trim(channel, this.#retention(channel))
+    }
+  }
+
+  /** One at a time; a store that recovers is left alone until the next time. */
+  #run(task: () => Promise<void>): Promise<void> {
+    this.#running = this.#running.then(async () => {
+      const { condition } = this.#components.store
+      if (this.#stopped || (condition !== 'open' && condition !== 'full')) return
+      try {
+        await task()
+      } catch (error) {
+        if (!isSkeinError(error)) throw error
+        this.#components.logger.warn(
+          { err: error },
+          'upkeep of the store failed; it is tried again'
+        )
+      }
+    })
+    return this.#running
+  }
+}
