@@ -1,5 +1,5 @@
 import type { SkeinError } from '../core/errors.ts'
-import { LIMITS } from '../core/limits.ts'
+import { KIB, LIMITS } from '../core/limits.ts'
 import { contentSize, GREATEST_PRIORITY, MESSAGE_TAG, writeMessage } from './message-writer.ts'
 import type { EncodableMessage } from './message-writer.ts'
 import {
@@ -47,8 +47,8 @@ export class BodyBuilder {
   #size = 0
   #count = 0
 
-  /** `capacity`: bytes to begin with; the buffer doubles when it is full. Default: a full batch. */
-  constructor(capacity: number = LIMITS.batchBytes) {
+  /** `capacity`: bytes to begin with, default 4 KiB: most channels are idle. Doubles when it is full. */
+  constructor(capacity: number = 4 * KIB) {
     this.#buffer = Buffer.allocUnsafeSlow(Math.max(64, capacity))
   }
 

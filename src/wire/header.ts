@@ -17,10 +17,10 @@ import { isSession } from './session.ts'
 import { isChannel } from './topic.ts'
 
 /** The only header version there is. */
-export const HEADER_VERSION = 1
+const HEADER_VERSION = 1
 
 /** Bytes of a SHA-256. */
-export const HASH_BYTES = 32
+const HASH_BYTES = 32
 
 const KNOWN_FLAGS = FLAGS.control | FLAGS.ephemeral
 const GREATEST_MS = 2 ** 48 - 1

@@ -5,8 +5,9 @@ import { PUBLIC_KEY_BYTES } from './peer-id.ts'
 import { asBuffer } from './protobuf.ts'
 import { RecentCache } from './recent-cache.ts'
 
-/** Bytes of an Ed25519 seed and of a signature. */
-export const SEED_BYTES = 32
+/** Bytes of an Ed25519 seed. */
+const SEED_BYTES = 32
+/** Bytes of an Ed25519 signature. */
 export const SIGNATURE_BYTES = 64
 
 /** Signs with one Ed25519 key. */

@@ -18,7 +18,7 @@ export function accepted<T>(decode: () => T): T | undefined {
 }
 
 /** Topic levels, mostly of a small alphabet so that filters and topics meet. */
-export const level: fc.Arbitrary<string> = fc.oneof(
+const level: fc.Arbitrary<string> = fc.oneof(
   { weight: 8, arbitrary: fc.constantFrom('a', 'b', 'c', '', 'orders', '$x', '@me') },
   {
     weight: 1,
@@ -46,7 +46,7 @@ const text = fc.string({ unit: 'grapheme', maxLength: 40 })
 const optional = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>
   fc.option(arbitrary, { nil: undefined })
 
-export const headers: fc.Arbitrary<Record<string, string>> = fc
+const headers: fc.Arbitrary<Record<string, string>> = fc
   .array(fc.tuple(fc.oneof(text, fc.constantFrom('__proto__', 'constructor', 'toString')), text), {
     minLength: 1,
     maxLength: 4
