@@ -6,7 +6,7 @@ import { asBuffer } from './protobuf.ts'
 import { RecentCache } from './recent-cache.ts'
 
 /** Bytes of an Ed25519 seed. */
-const SEED_BYTES = 32
+export const SEED_BYTES = 32
 /** Bytes of an Ed25519 signature. */
 export const SIGNATURE_BYTES = 64
 
