@@ -92,7 +92,7 @@ export class Engine implements Lifecycle {
       this.gaps.start()
       this.publisher.start()
       await this.transport.start()
-      await this.subscriptions.start()
+      this.subscriptions.start()
       this.#upkeep.start()
     } catch (error) {
       await this.stop()

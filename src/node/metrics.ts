@@ -68,7 +68,6 @@ function counters({
   subscriptions,
   transport
 }: MetricsComponents): Row[] {
-  const sent = (): ReturnType<Transport['stats']> => transport.stats()
   return [
     [
       'skein_published_messages_total',
@@ -114,27 +113,32 @@ function counters({
         [...receiver.stats.dropped].map(([reason, count]) => [{ reason }, count] as const),
       ['reason']
     ],
+    ...deliveryCounters(gaps, subscriptions.stats),
+    ...networkCounters(transport)
+  ]
+}
+
+function deliveryCounters(gaps: Gaps, delivery: DeliveryStats): Row[] {
+  return [
     ['skein_gaps_detected_total', 'Holes seen in logs.', () => gaps.detected],
     [
       'skein_delivered_messages_total',
       'Messages handed to subscriptions.',
-      () => subscriptions.stats.delivered
+      () => delivery.delivered
     ],
-    [
-      'skein_redelivered_messages_total',
-      'Messages handed over again.',
-      () => subscriptions.stats.redelivered
-    ],
-    [
-      'skein_acknowledged_messages_total',
-      'Messages acknowledged.',
-      () => subscriptions.stats.acknowledged
-    ],
+    ['skein_redelivered_messages_total', 'Messages handed over again.', () => delivery.redelivered],
+    ['skein_acknowledged_messages_total', 'Messages acknowledged.', () => delivery.acknowledged],
     [
       'skein_expired_messages_total',
       'Messages passed over because their time was up.',
-      () => subscriptions.stats.expired
-    ],
+      () => delivery.expired
+    ]
+  ]
+}
+
+function networkCounters(transport: Transport): Row[] {
+  const sent = (): ReturnType<Transport['stats']> => transport.stats()
+  return [
     ['skein_network_sent_bytes_total', 'Frame bytes sent to neighbours.', () => sent().bytesSent],
     [
       'skein_network_received_bytes_total',

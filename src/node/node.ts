@@ -1,5 +1,5 @@
 import { SkeinError } from '../core/errors.ts'
-import { Emitter, type Listener } from '../core/events.ts'
+import type { Emitter, Listener } from '../core/events.ts'
 import { VERSION } from '../core/version.ts'
 import type { SubscribeOptions, Subscription, SubscriptionStatus } from '../delivery/contract.ts'
 import type { TransportPeer } from '../mesh/contract.ts'

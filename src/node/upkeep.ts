@@ -1,6 +1,5 @@
 import { type Clock, type Timer, every } from '../core/clock.ts'
 import { isSkeinError } from '../core/errors.ts'
-import type { Lifecycle } from '../core/lifecycle.ts'
 import type { Logger } from '../core/logger.ts'
 import type { RetentionPolicy, Store } from '../store/contract.ts'
 
@@ -17,7 +16,7 @@ const SCRUB_MS = 5_000
 const SCRUB_BYTES = 2 * 1024 * 1024
 
 /** What a store needs from time to time: retention, and a check of what lies on disk. */
-export class Upkeep implements Lifecycle {
+export class Upkeep {
   readonly #components: UpkeepComponents
   readonly #retention: (channel: string) => RetentionPolicy
   readonly #timers: Timer[] = []
@@ -32,7 +31,7 @@ export class Upkeep implements Lifecycle {
     this.#retention = init.retention
   }
 
-  async start(): Promise<void> {
+  start(): void {
     const { clock, store } = this.#components
     this.#timers.push(
       every(clock, TRIM_MS, () => this.#run(() => this.trim())),
@@ -42,7 +41,6 @@ export class Upkeep implements Lifecycle {
         })
       )
     )
-    await Promise.resolve()
   }
 
   async stop(): Promise<void> {
