@@ -1,0 +1,236 @@
+import { SkeinError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Logger } from '../core/logger.ts'
+import type {
+  Message,
+  SkeinNode,
+  SubscribeOptions,
+  Subscription,
+  SubscriptionStatus
+} from '../node/contract.ts'
+
+/** What a client may say of a durable subscription when it registers it. */
+export type RegistrationOptions = Pick<
+  SubscribeOptions,
+  'from' | 'maxInFlight' | 'ackTimeoutMs' | 'gapTimeoutMs'
+>
+
+interface Open {
+  readonly subscription: Subscription
+  /** `stream`: one event stream owns it. `pull`: opened by pulls, for anyone. */
+  readonly owner: 'stream' | 'pull'
+  /** The end of the queue of pulls: they are answered in the order they came. */
+  turn: Promise<unknown>
+  pulling: number
+  lastUsed: number
+}
+
+/** Waits for `promise`, but not longer than `ms` and not beyond the signal; false when it gave up. */
+function within(promise: Promise<unknown>, ms: number, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const finish = (done: boolean) => (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', giveUp)
+      resolve(done)
+    }
+    const giveUp = finish(false)
+    const timer = setTimeout(giveUp, ms)
+    if (signal.aborted) giveUp()
+    else signal.addEventListener('abort', giveUp, { once: true })
+    promise.then(finish(true), finish(true))
+  })
+}
+
+/**
+ * The durable subscriptions that clients of the HTTP interface are using. One is opened at its first pull or
+ * event stream, and closed when its stream ends or when nobody has pulled for a while: closing gives back what
+ * is not acknowledged.
+ */
+export class OpenSubscriptions {
+  readonly #node: SkeinNode
+  readonly #log: Logger
+  readonly #open = new Map<string, Open>()
+  readonly #opening = new Map<string, Promise<Open>>()
+  readonly #sweeper: NodeJS.Timeout
+
+  constructor(components: { node: SkeinNode; logger: Logger }) {
+    this.#node = components.node
+    this.#log = components.logger
+    this.#sweeper = setInterval(() => this.#sweep(), LIMITS.pullIdleMs / 4)
+    this.#sweeper.unref()
+  }
+
+  /** Registered or rejected with ERR_SUBSCRIPTION_UNKNOWN. */
+  async describe(name: string): Promise<SubscriptionStatus> {
+    const status = await this.#registered(name)
+    if (status !== undefined) return status
+    throw new SkeinError(
+      'ERR_SUBSCRIPTION_UNKNOWN',
+      `No durable subscription is named '${name}' on this node; create it with PUT /v1/subscriptions/${name}.`
+    )
+  }
+
+  /** Registers a durable subscription, or does nothing when it is registered alike. True: it is new. */
+  async register(name: string, filter: string, options: RegistrationOptions): Promise<boolean> {
+    const before = await this.#registered(name)
+    const open = this.#open.get(name)
+    if (open !== undefined) {
+      if (open.subscription.filter === filter) return false
+      throw new SkeinError(
+        'ERR_SUBSCRIPTION_CONFLICT',
+        `'${name}' is registered with the filter '${open.subscription.filter}'; delete it first or take another name.`
+      )
+    }
+    const subscription = await this.#start(name, filter, options)
+    await subscription.stop()
+    return before === undefined
+  }
+
+  async delete(name: string): Promise<void> {
+    await this.describe(name)
+    await this.#close(name)
+    await this.#node.deleteSubscription(name)
+  }
+
+  /** Opens one for an event stream; it stays until `release`. Throws ERR_SUBSCRIPTION_IN_USE. */
+  async take(
+    name: string,
+    filter: string | undefined,
+    options: RegistrationOptions
+  ): Promise<Subscription> {
+    await this.#opening.get(name)?.catch(() => {})
+    const open = this.#open.get(name)
+    if (open !== undefined) {
+      const idle = open.owner === 'pull' && open.pulling === 0
+      if (!idle || open.subscription.status().inFlight > 0) throw this.#inUse(name)
+      await this.#close(name)
+    }
+    return (await this.#begin(name, filter, options, 'stream')).subscription
+  }
+
+  /** Ends one that was taken; what is not acknowledged is given back. */
+  async release(name: string, subscription: Subscription): Promise<void> {
+    if (this.#open.get(name)?.subscription === subscription) await this.#close(name)
+  }
+
+  /** Up to `max` messages, after at most `waitMs`; empty when none came. */
+  async pull(
+    name: string,
+    range: { max: number; waitMs: number },
+    signal: AbortSignal
+  ): Promise<Message[]> {
+    const open = await this.#forPull(name)
+    const deadline = performance.now() + range.waitMs
+    const before = open.turn
+    let leave: (() => void) | undefined
+    const own = new Promise<void>((resolve) => {
+      leave = resolve
+    })
+    open.turn = Promise.all([before, own])
+    open.pulling++
+    try {
+      if (!(await within(before, range.waitMs, signal))) return []
+      const left = Math.max(0, deadline - performance.now())
+      return await open.subscription.pull(range.max, left, signal)
+    } catch (error) {
+      if (signal.aborted) return []
+      throw error
+    } finally {
+      open.pulling--
+      open.lastUsed = performance.now()
+      leave?.()
+    }
+  }
+
+  /** A message that is in flight. */
+  inFlight(name: string, id: string): Message | undefined {
+    const open = this.#open.get(name)
+    if (open === undefined) return undefined
+    open.lastUsed = performance.now()
+    return open.subscription.inFlight(id)
+  }
+
+  /** Closes all; idempotent. */
+  async stop(): Promise<void> {
+    clearInterval(this.#sweeper)
+    await Promise.all([...this.#open.keys()].map((name) => this.#close(name)))
+  }
+
+  async #forPull(name: string): Promise<Open> {
+    const open = (await this.#opening.get(name)) ?? this.#open.get(name)
+    if (open?.owner === 'stream') throw this.#inUse(name)
+    return open ?? this.#begin(name, undefined, {}, 'pull')
+  }
+
+  /** Opens one; whoever asks meanwhile waits for the same. */
+  #begin(
+    name: string,
+    filter: string | undefined,
+    options: RegistrationOptions,
+    owner: Open['owner']
+  ): Promise<Open> {
+    const opening = (async () => {
+      const known = filter ?? (await this.describe(name)).filter
+      const subscription = await this.#start(name, known, options)
+      const open: Open = {
+        subscription,
+        owner,
+        turn: Promise.resolve(),
+        pulling: 0,
+        lastUsed: performance.now()
+      }
+      this.#open.set(name, open)
+      subscription.events.on('end', () => {
+        if (this.#open.get(name) === open) this.#open.delete(name)
+      })
+      return open
+    })()
+    this.#opening.set(name, opening)
+    const forget = (): void => {
+      if (this.#opening.get(name) === opening) this.#opening.delete(name)
+    }
+    opening.then(forget, forget)
+    return opening
+  }
+
+  async #start(name: string, filter: string, options: RegistrationOptions): Promise<Subscription> {
+    const subscription = this.#node.subscribe(filter, { ...options, durable: name, ack: 'manual' })
+    try {
+      await subscription.ready
+      return subscription
+    } catch (error) {
+      await subscription.stop()
+      throw error
+    }
+  }
+
+  async #close(name: string): Promise<void> {
+    const open = this.#open.get(name)
+    if (open === undefined) return
+    this.#open.delete(name)
+    await open.subscription.stop()
+  }
+
+  async #registered(name: string): Promise<SubscriptionStatus | undefined> {
+    return (await this.#node.subscriptions()).find((status) => status.durable === name)
+  }
+
+  #inUse(name: string): SkeinError {
+    return new SkeinError(
+      'ERR_SUBSCRIPTION_IN_USE',
+      `The durable subscription '${name}' is open on another connection; close that one or take another name.`
+    )
+  }
+
+  #sweep(): void {
+    const idleSince = performance.now() - LIMITS.pullIdleMs
+    for (const [name, open] of this.#open) {
+      if (open.owner === 'stream' || open.pulling > 0 || open.lastUsed > idleSince) continue
+      // Leases that run out later must still find their subscription open.
+      if (open.subscription.status().inFlight > 0) continue
+      this.#close(name).catch((error: unknown) => {
+        this.#log.warn({ error, subscription: name }, 'an idle subscription could not be closed')
+      })
+    }
+  }
+}

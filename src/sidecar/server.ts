@@ -1,0 +1,272 @@
+import type { AddressInfo, Socket } from 'node:net'
+import { fastify } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { SkeinError } from '../core/errors.ts'
+import type { Lifecycle } from '../core/lifecycle.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Logger } from '../core/logger.ts'
+import type { SkeinNode } from '../node/contract.ts'
+import { createAccess, isLoopback } from './access.ts'
+import type { Access } from './access.ts'
+import { OpenSubscriptions } from './open-subscriptions.ts'
+import { errorOfRequest, problemHeaders, problemOf } from './problem.ts'
+import { addPublishRoutes } from './publish-route.ts'
+import { pathOf } from './query.ts'
+import { OPEN_ROUTES, addStatusRoutes } from './status-routes.ts'
+import { addSubscribeRoute } from './subscribe-route.ts'
+import { addSubscriptionRoutes } from './subscription-routes.ts'
+
+export interface SidecarComponents {
+  readonly node: SkeinNode
+  readonly logger: Logger
+}
+
+export interface SidecarInit {
+  /** Address to listen on. */
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  /** True: that port or ERR_LISTEN. False: the next free port when it is taken. */
+  readonly exactPort: boolean
+  /** Undefined only with `insecure`. */
+  readonly token: string | undefined
+  readonly allowHosts: readonly string[]
+  readonly allowOrigins: readonly string[]
+  /** No token is asked for; on loopback only. */
+  readonly insecure: boolean
+}
+
+/** The HTTP interface of a node. */
+export interface Sidecar extends Lifecycle {
+  /** Where it listens, like `http://127.0.0.1:7400`. Throws ERR_STOPPED before `start`. */
+  readonly url: string
+}
+
+/** Ports tried above a taken one. */
+const PORT_TRIES = 100
+/** What a client may still send of a request that has been answered, ms. */
+const REST_MS = 2000
+
+const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
+  [/^\/v1\/publish(\/|$)/, 'POST'],
+  [/^\/v1\/subscribe$/, 'GET'],
+  [/^\/v1\/subscriptions$/, 'GET'],
+  [/^\/v1\/subscriptions\/[^/]+$/, 'GET, PUT, DELETE'],
+  [/^\/v1\/subscriptions\/[^/]+\/(pull|ack)$/, 'POST'],
+  [/^\/(v1\/status|v1\/peers|v1\/topics|metrics|healthz|readyz)$/, 'GET']
+]
+
+function assertInit(init: SidecarInit): void {
+  if (init.insecure) {
+    if (isLoopback(init.host)) return
+    throw new SkeinError(
+      'ERR_OPTIONS',
+      `Without a token the HTTP interface may listen on a loopback address only, not on ${init.host}; leave out --insecure-api or take 127.0.0.1.`,
+      { details: { option: 'insecureApi' } }
+    )
+  }
+  if (init.token !== undefined && init.token.length > 0) return
+  throw new SkeinError('ERR_OPTIONS', 'The HTTP interface needs a token that is not empty.', {
+    details: { option: 'token' }
+  })
+}
+
+function sendProblem(reply: FastifyReply, error: SkeinError): FastifyReply {
+  return reply
+    .code(error.status)
+    .headers(problemHeaders(error.status))
+    .send(JSON.stringify(problemOf(error)))
+}
+
+function notFound(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const path = pathOf(request.raw.url ?? '')
+  const allowed = METHODS.find(([pattern]) => pattern.test(path))?.[1]
+  if (allowed === undefined) {
+    return sendProblem(reply, new SkeinError('ERR_NOT_FOUND', `There is no route ${path}.`))
+  }
+  return sendProblem(
+    reply.header('allow', allowed),
+    new SkeinError('ERR_METHOD', `${path} takes ${allowed}, not ${request.method}.`)
+  )
+}
+
+/** Answers what is not even HTTP, in the same shape as everything else. */
+function answerBrokenRequest(fault: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || fault.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const [error, status] =
+    fault.code === 'HPE_HEADER_OVERFLOW'
+      ? [
+          new SkeinError(
+            'ERR_HEADERS_TOO_LARGE',
+            `The request's headers are larger than ${LIMITS.httpHeaderBytes} bytes.`
+          ),
+          431
+        ]
+      : fault.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? [new SkeinError('ERR_TIMEOUT', 'The request headers did not come in time.'), 408]
+        : [new SkeinError('ERR_OPTIONS', 'The bytes are not a valid HTTP/1.1 request.'), 400]
+  const body = JSON.stringify(problemOf(error, status))
+  const headers = Object.entries({
+    ...problemHeaders(status),
+    connection: 'close',
+    'content-length': String(Buffer.byteLength(body))
+  })
+  const head = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  socket.end(`HTTP/1.1 ${status} Refused\r\n${head}\r\n${body}`)
+}
+
+/**
+ * A refused upload is read on for a moment, so that the client sees the answer instead of a reset, and then
+ * cut off, so that it cannot send for ever.
+ */
+function limitRest(request: FastifyRequest): void {
+  const { raw } = request
+  if (raw.complete || raw.destroyed) return
+  raw.resume()
+  const timer = setTimeout(() => raw.socket.destroy(), REST_MS)
+  timer.unref()
+  raw.once('end', () => clearTimeout(timer))
+}
+
+function addGuards(app: FastifyInstance, access: Access): void {
+  app.addHook('onRequest', async (request, reply) => {
+    if (OPEN_ROUTES.has(pathOf(request.raw.url ?? ''))) return undefined
+    const preflight = request.method === 'OPTIONS'
+    access.check(request.headers, preflight)
+    const origin = access.allowedOrigin(request.headers)
+    if (origin === undefined) return undefined
+    reply.header('access-control-allow-origin', origin).header('vary', 'origin')
+    if (!preflight) return undefined
+    return reply
+      .code(204)
+      .header('access-control-allow-methods', 'GET, POST, PUT, DELETE')
+      .header(
+        'access-control-allow-headers',
+        request.headers['access-control-request-headers'] ?? 'authorization, content-type'
+      )
+      .header('access-control-max-age', '600')
+      .send()
+  })
+  app.addHook('onResponse', async (request) => limitRest(request))
+}
+
+class HttpSidecar implements Sidecar {
+  readonly #init: SidecarInit
+  readonly #log: Logger
+  readonly #app: FastifyInstance
+  readonly #subscriptions: OpenSubscriptions
+  readonly #stopping = new AbortController()
+  #address: AddressInfo | undefined
+  #stopped: Promise<void> | undefined
+
+  constructor(components: SidecarComponents, init: SidecarInit) {
+    assertInit(init)
+    const { node, logger } = components
+    this.#init = init
+    this.#log = logger
+    this.#subscriptions = new OpenSubscriptions({ node, logger })
+    this.#app = this.#build()
+    const { signal } = this.#stopping
+    const subscriptions = this.#subscriptions
+    addGuards(this.#app, createAccess({ ...init, allowHosts: this.#hosts() }))
+    addPublishRoutes(this.#app, { node, signal })
+    addSubscribeRoute(this.#app, { node, logger, subscriptions, signal })
+    addSubscriptionRoutes(this.#app, { node, subscriptions, signal })
+    addStatusRoutes(this.#app, { node })
+  }
+
+  get url(): string {
+    if (this.#address === undefined) {
+      throw new SkeinError('ERR_STOPPED', 'The HTTP interface does not listen yet.')
+    }
+    const { address, port, family } = this.#address
+    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+  }
+
+  async start(): Promise<void> {
+    if (this.#address !== undefined) return
+    const { port, exactPort } = this.#init
+    const last = exactPort || port === 0 ? port : Math.min(port + PORT_TRIES, 65_535)
+    for (let next = port; ; next++) {
+      const fault = await this.#listen(next)
+      if (fault === undefined) break
+      if (fault.code === 'EADDRINUSE' && next < last) continue
+      await this.stop()
+      throw new SkeinError(
+        'ERR_LISTEN',
+        `The HTTP interface cannot listen on ${this.#init.host}:${next}: ${fault.message}; give another --http address.`,
+        { cause: fault, details: { host: this.#init.host, port: next } }
+      )
+    }
+    this.#address = this.#app.server.address() as AddressInfo
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#close()
+    return this.#stopped
+  }
+
+  /** The address the operator chose to listen on is one that clients name. */
+  #hosts(): readonly string[] {
+    const { host, allowHosts } = this.#init
+    return host === '0.0.0.0' || host === '::' ? allowHosts : [...allowHosts, host]
+  }
+
+  #build(): FastifyInstance {
+    const app = fastify({
+      http: { headersTimeout: LIMITS.httpHeadersTimeoutMs, maxHeaderSize: LIMITS.httpHeaderBytes },
+      // A request that streams lines may last for days; readBody has its own deadline.
+      requestTimeout: 0,
+      keepAliveTimeout: 72_000,
+      return503OnClosing: false,
+      exposeHeadRoutes: false,
+      clientErrorHandler: answerBrokenRequest,
+      frameworkErrors: (error, _request, reply) => {
+        void sendProblem(reply as unknown as FastifyReply, errorOfRequest(error))
+      }
+    })
+    app.server.maxConnections = LIMITS.httpConnections
+    app.removeAllContentTypeParsers()
+    // Every route reads its body itself: messages are bytes of any type, and may be a stream without end.
+    app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+    app.setNotFoundHandler(notFound)
+    app.setErrorHandler((fault, request, reply) => {
+      const error = errorOfRequest(fault)
+      if (error.code === 'ERR_INTERNAL') {
+        this.#log.error({ error: fault, route: request.routeOptions.url }, 'a request failed')
+      }
+      return sendProblem(reply, error)
+    })
+    return app
+  }
+
+  async #listen(port: number): Promise<NodeJS.ErrnoException | undefined> {
+    const host = this.#init.host === 'localhost' ? '127.0.0.1' : this.#init.host
+    try {
+      await this.#app.listen({ host, port })
+      return undefined
+    } catch (error) {
+      return error as NodeJS.ErrnoException
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.#stopping.abort(new SkeinError('ERR_STOPPED', 'The node is stopping.'))
+    // Streams and long polls end by the signal; whoever does not take the rest of an answer is cut off.
+    const timer = setTimeout(() => this.#app.server.closeAllConnections(), LIMITS.stopTimeoutMs / 4)
+    try {
+      await this.#app.close()
+      await this.#subscriptions.stop()
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** Builds the HTTP interface of `components.node`. Throws ERR_OPTIONS; `start` rejects with ERR_LISTEN. */
+export function createSidecar(components: SidecarComponents, init: SidecarInit): Sidecar {
+  return new HttpSidecar(components, init)
+}

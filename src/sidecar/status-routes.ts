@@ -1,0 +1,37 @@
+import type { FastifyInstance } from 'fastify'
+import { SkeinError } from '../core/errors.ts'
+import type { SkeinNode } from '../node/contract.ts'
+import { readQuery } from './query.ts'
+
+/** Routes that answer everyone: supervisors have no token, and their Host is whatever they dial. */
+export const OPEN_ROUTES: ReadonlySet<string> = new Set(['/healthz', '/readyz'])
+
+/** Text format of Prometheus. */
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
+
+export function addStatusRoutes(app: FastifyInstance, components: { node: SkeinNode }): void {
+  const { node } = components
+  const answers: Readonly<Record<string, () => unknown>> = {
+    '/v1/status': () => node.status(),
+    '/v1/peers': () => node.peers(),
+    '/v1/topics': () => node.topics(),
+    '/healthz': () => ({ healthy: true }),
+    '/readyz': () => {
+      if (node.status().ready) return { ready: true }
+      throw new SkeinError(
+        'ERR_STORE_WRITE',
+        'The node does not take messages now: its store is not open or it does not listen.'
+      )
+    }
+  }
+  for (const [url, answer] of Object.entries(answers)) {
+    app.get(url, async (request, reply) => {
+      readQuery(request.raw.url ?? '', [])
+      return reply.header('cache-control', 'no-store').send(answer())
+    })
+  }
+  app.get('/metrics', async (request, reply) => {
+    readQuery(request.raw.url ?? '', [])
+    return reply.type(METRICS_TYPE).send(await node.metrics())
+  })
+}
