@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     setupFiles: ['src/polyfill.ts'],
+    globalSetup: ['test/build.ts'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 20_000,

@@ -1,6 +1,8 @@
 import { LIMITS } from '../core/limits.ts'
 import type { JournalEntry, Store } from '../store/contract.ts'
-import { type DecodedMessage, decodeMessages } from '../wire/body.ts'
+import { isSkeinError } from '../core/errors.ts'
+import type { DecodedMessage } from '../wire/body.ts'
+import { messagesOf } from '../wire/record-messages.ts'
 import { joinTopic } from '../wire/topic.ts'
 import type { Feed, LiveEntry } from './feed.ts'
 
@@ -151,11 +153,7 @@ export class ChannelReader {
     const { feed } = this.#components
     const loaded = this.#loaded.shift()
     if (loaded !== undefined) {
-      if (loaded.record === undefined) this.#lose(loaded)
-      else {
-        const messages = decodeMessages(loaded.record.body, loaded.count)
-        this.#use({ entry: loaded, messages }, undefined)
-      }
+      this.#useLoaded(loaded)
       return true
     }
     if (this.#position >= feed.next(this.channel)) {
@@ -169,6 +167,20 @@ export class ChannelReader {
     }
     this.#load()
     return false
+  }
+
+  #useLoaded(entry: JournalEntry): void {
+    if (entry.record === undefined) {
+      this.#lose(entry)
+      return
+    }
+    try {
+      this.#use({ entry, messages: messagesOf(entry.record) }, undefined)
+    } catch (error) {
+      // Judged by an earlier version that took what this one refuses: it must not hold up the rest.
+      if (!isSkeinError(error, 'ERR_RECORD')) throw error
+      this.#lose(entry)
+    }
   }
 
   #use(live: LiveEntry, indexes: readonly number[] | undefined): void {

@@ -1,6 +1,7 @@
 import { LIMITS } from '../core/limits.ts'
 import type { JournalEntry, Store } from '../store/contract.ts'
-import { type DecodedMessage, decodeMessages } from '../wire/body.ts'
+import type { DecodedMessage } from '../wire/body.ts'
+import { messagesOf } from '../wire/record-messages.ts'
 import { joinTopic } from '../wire/topic.ts'
 import { TopicTrie } from '../wire/topic-trie.ts'
 
@@ -96,7 +97,7 @@ export class Feed {
     const tail = this.#tail(channel)
     tail.next = entry.offset + entry.count
     if (entry.record === undefined) return
-    const live: LiveEntry = { entry, messages: decodeMessages(entry.record.body, entry.count) }
+    const live: LiveEntry = { entry, messages: messagesOf(entry.record) }
     tail.entries.set(entry.offset, live)
     const bytes = entry.record.bytes.byteLength
     this.#order.push({ channel, offset: entry.offset, bytes })

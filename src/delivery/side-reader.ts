@@ -1,8 +1,8 @@
 import { LIMITS } from '../core/limits.ts'
 import type { Hole } from '../replication/gaps.ts'
 import type { JournalEntry, LogRef, SequenceRange, Store } from '../store/contract.ts'
-import { decodeMessages } from '../wire/body.ts'
 import type { SealedRecord } from '../wire/record.ts'
+import { messagesOf } from '../wire/record-messages.ts'
 import { joinTopic } from '../wire/topic.ts'
 import type { Candidate } from './channel-reader.ts'
 
@@ -130,7 +130,7 @@ export class SideReader {
       late: false
     }
     const to = header.first + header.count - 1
-    decodeMessages(record.body, header.count).forEach((message, index) => {
+    messagesOf(record).forEach((message, index) => {
       if (header.first + index <= log.upTo) return
       if (!this.#init.matches(joinTopic(header.channel, message.suffix))) return
       this.#ready.push({ entry, message, index, offset: -1 })

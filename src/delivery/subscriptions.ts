@@ -1,7 +1,6 @@
 import { type Clock, type Timer, every } from '../core/clock.ts'
 import { SkeinError } from '../core/errors.ts'
 import type { Emitter, Events } from '../core/events.ts'
-import type { Lifecycle } from '../core/lifecycle.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Transport } from '../mesh/contract.ts'
@@ -50,7 +49,7 @@ interface Opened extends Interest {
 const TICK_MS = 250
 
 /** The subscriptions of this node: durable ones, which are registered, and those that someone consumes now. */
-export class Subscriptions implements Lifecycle {
+export class Subscriptions {
   readonly stats: DeliveryStats = { delivered: 0, redelivered: 0, expired: 0, acknowledged: 0 }
   readonly #components: SubscriptionsComponents
   readonly #emitter: Emitter<SubscriptionsEvents>
@@ -77,7 +76,7 @@ export class Subscriptions implements Lifecycle {
     return this.#open.size
   }
 
-  async start(): Promise<void> {
+  start(): void {
     const { clock, receiver, store, transport } = this.#components
     for (const registration of store.registrations()) this.#hold(registration)
     this.#cleanup.push(
@@ -91,7 +90,6 @@ export class Subscriptions implements Lifecycle {
     this.#ticker = every(clock, TICK_MS, () => {
       for (const subscription of this.#open.keys()) subscription.tick()
     })
-    await Promise.resolve()
   }
 
   async stop(): Promise<void> {

@@ -7,6 +7,7 @@ import type { PeerId, ReceivedFrame, Transport, Verdict } from '../mesh/contract
 import type { AppendOutcome, LogRef, Store } from '../store/contract.ts'
 import type { HybridClock } from '../wire/hybrid-clock.ts'
 import { FLAGS, type RecordHead, type SealedRecord } from '../wire/record.ts'
+import { messagesOf } from '../wire/record-messages.ts'
 import { openHead, openRecord, verifyHead } from '../wire/sealed-record.ts'
 import { RecentKeys } from './recent-keys.ts'
 
@@ -125,7 +126,9 @@ export class Receiver {
     if (!this.#isVerified(record)) return this.#reject()
     const own = this.#judgeOwn(record, frame.from)
     if (own !== undefined) return own
-    if ((header.flags & FLAGS.ephemeral) !== 0) return this.#drop('unsupported')
+    if ((header.flags & (FLAGS.ephemeral | FLAGS.control)) !== 0) return this.#drop('unsupported')
+    // A body that its publisher signed can still be no list of messages; delivery uses what is decoded here.
+    messagesOf(record)
     this.#components.hybridClock.observe(header.time)
     return this.#keep(record)
   }
