@@ -1,0 +1,514 @@
+import '../polyfill.ts'
+import { networkInterfaces } from 'node:os'
+
+import type { Libp2p } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
+
+import { every } from '../core/clock.ts'
+import type { Clock, Timer } from '../core/clock.ts'
+import { SkeinError } from '../core/errors.ts'
+import { Emitter } from '../core/events.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Random } from '../core/random.ts'
+
+import type {
+  Frame,
+  FrameStream,
+  PeerId,
+  ReceivedFrame,
+  Transport,
+  TransportEvents,
+  TransportPeer,
+  TransportStats,
+  Verdict
+} from './contract.ts'
+import { Dialler } from './dialler.ts'
+import type { DialResult, RememberedPeer } from './dialler.ts'
+import { Dissemination } from './dissemination.ts'
+import type { Refusal } from './encrypters.ts'
+import { Libp2pFrameStream } from './frame-stream.ts'
+import { ChannelGossip } from './gossip.ts'
+import { createHost, parseAddress } from './libp2p-host.ts'
+import type { Found, Host } from './libp2p-host.ts'
+import type { Link } from './link.ts'
+import { Neighbours } from './neighbours.ts'
+import type { Neighbour } from './neighbours.ts'
+import { networkSecret, serviceTag } from './network-key.ts'
+import type { NetworkKeys } from './network-key.ts'
+import { encodeControl } from './push-codec.ts'
+import type { PeerAddresses } from './push-codec.ts'
+import { Standing } from './standing.ts'
+import { Identity } from './identity.ts'
+
+/** Connect to every member up to this many peers; above, wait until a neighbour is lost. */
+const PEERS = 64
+/** Inbound connections are still taken up to this many, so that a full node does not turn newcomers away. */
+const PEERS_MAX = 80
+/** After a start mDNS asks again at these times, ms: two nodes that start together may miss each other's first question. */
+const QUERY_AT_MS = [100, 400, 1200, 3000]
+const LINK_CHECK_MS = 2000
+const SAVE_MS = 10_000
+const STREAM_OPEN_MS = 10_000
+const LEAVE_BEHIND_MS = 10_000
+/** Streams of one protocol that a neighbour may have open at once. */
+const STREAMS_PER_PROTOCOL = 64
+
+/** Peers remembered across restarts. */
+export interface AddressBook {
+  load(): Promise<readonly RememberedPeer[]>
+  /** Replaces all. */
+  save(peers: readonly RememberedPeer[]): Promise<void>
+}
+
+export interface Libp2pTransportComponents {
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+  readonly addressBook: AddressBook
+}
+
+export interface Libp2pTransportInit {
+  /** Seed of the node's Ed25519 key, 32 bytes. */
+  readonly privateKey: Uint8Array
+  /** Name of the mesh; nodes of other meshes are refused. */
+  readonly mesh: string
+  /** Multiaddrs to listen on; port 0 is any free one. */
+  readonly listen: readonly string[]
+  /** Multiaddrs to tell others instead of the ones listened on; none by default. */
+  readonly announce?: readonly string[]
+  /** Multiaddrs to dial, with or without a peer id at their end. */
+  readonly join?: readonly string[]
+  /** Find peers on the LAN by multicast. */
+  readonly mdns: boolean
+  /** Without a key the mesh is open to everybody who knows its name. */
+  readonly networkKey?: NetworkKeys | undefined
+  /** Neighbours tell each other of peers, so that one address is enough to meet all. Default: true. */
+  readonly exchange?: boolean
+  /** A neighbour that takes nothing for this long no longer holds up publishers, ms. Default: 10,000. */
+  readonly leaveBehindMs?: number
+}
+
+/** The mesh over libp2p: TCP, Noise, yamux, mDNS, gossipsub for heads and push streams for whole frames. */
+class Libp2pTransport implements Transport {
+  readonly self: Identity
+  readonly events: Emitter<TransportEvents>
+  readonly #components: Libp2pTransportComponents
+  readonly #init: Libp2pTransportInit
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #links = new Map<PeerId, Link>()
+  readonly #standing: Standing
+  readonly #gossip: ChannelGossip
+  readonly #dissemination: Dissemination
+  readonly #dialler: Dialler
+  readonly #protocols = new Map<string, (stream: FrameStream) => void>()
+  readonly #lastSeen = new Map<PeerId, number>()
+  readonly #refusedAt = new Set<string>()
+  readonly #timers: Timer[] = []
+  #host: Host | undefined
+  #neighbours: Neighbours | undefined
+  #dials = 0
+  #dialFailures = 0
+  #state: 'new' | 'running' | 'stopped' = 'new'
+  #saved = ''
+
+  constructor(components: Libp2pTransportComponents, init: Libp2pTransportInit) {
+    const { clock } = components
+    this.#components = components
+    this.#init = init
+    this.#clock = clock
+    this.#logger = components.logger
+    this.self = new Identity(init.privateKey)
+    this.events = new Emitter((error) => this.#logger.error({ error }, 'an event listener failed'))
+    for (const address of init.listen) parseAddress('listen', address)
+    for (const address of init.announce ?? []) parseAddress('announce', address)
+    for (const address of init.join ?? []) parseAddress('join', address)
+    this.#standing = new Standing(clock)
+    this.#gossip = new ChannelGossip({
+      mesh: init.mesh,
+      logger: components.logger,
+      score: (peer) => this.#standing.score(peer),
+      onHead: (from, channel, bytes) => this.#dissemination.receiveHead(from, channel, bytes),
+      onMeshChange: (channel) => this.#dissemination.meshChanged(channel)
+    })
+    this.#dissemination = new Dissemination(
+      { clock, logger: components.logger, gossip: this.#gossip, links: this.#links },
+      {
+        onDropped: (peer, channel, bytes) =>
+          this.events.emit('frame:dropped', { peer, channel, bytes }),
+        onRejected: (peer) => this.blame(peer, 'sent a bad frame')
+      }
+    )
+    this.#dialler = new Dialler(components, {
+      self: this.self.id,
+      dial: (addresses, timeoutMs) => this.#dial(addresses, timeoutMs),
+      isConnected: (peer) => this.#neighbours?.all.has(peer) ?? false,
+      wants: () => (this.#neighbours?.all.size ?? 0) < PEERS
+    })
+    for (const address of init.join ?? []) this.#dialler.addFixed(address)
+  }
+
+  async start(): Promise<void> {
+    if (this.#state === 'running') return
+    if (this.#state === 'stopped')
+      throw new SkeinError('ERR_STOPPED', 'a stopped transport cannot start again')
+    const host = await this.#createHost()
+    this.#host = host
+    const neighbours = this.#createNeighbours(host.libp2p)
+    this.#neighbours = neighbours
+    await neighbours.start()
+    for (const [protocol, handler] of this.#protocols)
+      await this.#register(host.libp2p, protocol, handler)
+    try {
+      await host.libp2p.start()
+    } catch (error) {
+      neighbours.stop()
+      throw new SkeinError(
+        'ERR_LISTEN',
+        `cannot listen on ${this.#init.listen.join(', ')}: the port is taken or forbidden, or the address is not of this machine; choose another one, or port 0 for any`,
+        { details: { listen: [...this.#init.listen] }, cause: error }
+      )
+    }
+    this.#state = 'running'
+    for (const channel of this.#dissemination.joined) this.#gossip.join(channel)
+    const { addressBook } = this.#components
+    for (const peer of await addressBook.load()) this.#dialler.found(peer)
+    this.#dialler.start()
+    this.#watch(host)
+  }
+
+  async stop(): Promise<void> {
+    if (this.#state === 'stopped') return
+    this.#state = 'stopped'
+    for (const timer of this.#timers) timer.cancel()
+    this.#dialler.stop()
+    this.#dissemination.stop()
+    this.#neighbours?.stop()
+    await this.#host?.libp2p.stop()
+    await this.#save()
+  }
+
+  addresses(): readonly string[] {
+    return this.#host?.libp2p.getMultiaddrs().map(String) ?? []
+  }
+
+  peers(): readonly TransportPeer[] {
+    const known = new Map(this.#dialler.known().map((peer) => [peer.id, peer]))
+    const ids = new Set([...known.keys(), ...(this.#neighbours?.all.keys() ?? [])])
+    return [...ids].map((id) => {
+      const neighbour = this.#neighbours?.all.get(id)
+      return {
+        id,
+        connected: neighbour?.up ?? false,
+        addresses: known.get(id)?.addresses ?? neighbour?.addresses ?? [],
+        lastSeen: neighbour === undefined ? this.#lastSeen.get(id) : this.#clock.now(),
+        channels: [...(neighbour?.link.channels ?? [])],
+        roundTripMs: neighbour?.roundTripMs
+      }
+    })
+  }
+
+  stats(): TransportStats {
+    let bufferedBytes = 0
+    for (const link of this.#links.values()) bufferedBytes += link.buffered
+    return {
+      ...this.#dissemination.counters,
+      dials: this.#dials,
+      dialFailures: this.#dialFailures,
+      bufferedBytes
+    }
+  }
+
+  join(channel: string): void {
+    if (this.#dissemination.joined.has(channel)) return
+    this.#dissemination.joined.add(channel)
+    if (this.#state !== 'running') return
+    this.#gossip.join(channel)
+    this.#neighbours?.announce(channel, true)
+  }
+
+  leave(channel: string): void {
+    if (!this.#dissemination.joined.delete(channel) || this.#state !== 'running') return
+    this.#gossip.leave(channel)
+    this.#neighbours?.announce(channel, false)
+  }
+
+  members(channel: string): readonly PeerId[] {
+    const members: PeerId[] = []
+    for (const link of this.#links.values()) if (link.channels.has(channel)) members.push(link.peer)
+    return members
+  }
+
+  onFrame(handler: (frame: ReceivedFrame) => Verdict | Promise<Verdict>): void {
+    this.#dissemination.handler = handler
+  }
+
+  broadcast(channel: string, frame: Frame): void {
+    if (this.#state === 'running') this.#dissemination.broadcast(channel, frame)
+  }
+
+  room(channel: string): Promise<void> | undefined {
+    return this.#dissemination.room(channel)
+  }
+
+  handle(protocol: string, handler: (stream: FrameStream) => void): void {
+    this.#protocols.set(protocol, handler)
+    const libp2p = this.#host?.libp2p
+    if (libp2p === undefined || this.#state === 'stopped') return
+    this.#register(libp2p, protocol, handler).catch((error: unknown) => {
+      this.#logger.error({ error, protocol }, 'a protocol could not be registered')
+    })
+  }
+
+  async open(
+    peer: PeerId,
+    protocol: string,
+    options: { signal?: AbortSignal; timeoutMs?: number } = {}
+  ): Promise<FrameStream> {
+    const connection = this.#neighbours?.connection(peer)
+    if (connection === undefined) {
+      throw new SkeinError('ERR_PEER_UNREACHABLE', `peer ${peer} is not connected`, {
+        details: { peer }
+      })
+    }
+    const timeout = AbortSignal.timeout(options.timeoutMs ?? STREAM_OPEN_MS)
+    const signals = options.signal === undefined ? [timeout] : [timeout, options.signal]
+    try {
+      const stream = await connection.newStream(protocol, { signal: AbortSignal.any(signals) })
+      return new Libp2pFrameStream(stream, peer)
+    } catch (error) {
+      const details = { peer, protocol }
+      if (options.signal?.aborted === true) {
+        throw new SkeinError('ERR_ABORTED', 'opening the stream was aborted', {
+          details,
+          cause: error
+        })
+      }
+      if (timeout.aborted) {
+        throw new SkeinError('ERR_TIMEOUT', `peer ${peer} did not answer in time`, {
+          details,
+          cause: error
+        })
+      }
+      throw new SkeinError('ERR_STREAM', `peer ${peer} did not open ${protocol}`, {
+        details,
+        cause: error
+      })
+    }
+  }
+
+  dial(address: string): void {
+    parseAddress('address', address)
+    this.#dialler.addFixed(address)
+  }
+
+  blame(peer: PeerId, reason: string): void {
+    this.#logger.debug({ peer, reason }, 'a peer misbehaved')
+    if (!this.#standing.blame(peer)) return
+    this.#logger.warn({ peer, reason }, 'a peer misbehaved too often and is cut off for a minute')
+    this.#neighbours?.hangUp(peer, 'the peer misbehaved')
+  }
+
+  score(peer: PeerId): number {
+    // gossip looks at the standing once a second only, so the standing itself counts too.
+    return Math.min(this.#gossip.score(peer), this.#standing.score(peer))
+  }
+
+  #createHost(): Promise<Host> {
+    const { mesh, networkKey } = this.#init
+    const secrets = [networkSecret(networkKey?.current, mesh)]
+    if (networkKey?.previous !== undefined) secrets.push(networkSecret(networkKey.previous, mesh))
+    return createHost({
+      seed: this.#init.privateKey,
+      listen: this.#init.listen,
+      announce: this.#init.announce ?? [],
+      serviceTag: this.#init.mdns ? serviceTag(networkKey?.current, mesh) : undefined,
+      encrypters: {
+        secrets,
+        instance: this.#components.random.bytes(16),
+        onRefused: (refusal) => this.#refused(refusal),
+        onSelf: (address) => this.#dialler.forget(address)
+      },
+      gossip: this.#gossip,
+      logger: this.#logger,
+      isOutcast: (peer) =>
+        this.#standing.outcast(peer) ||
+        ((this.#neighbours?.all.size ?? 0) >= PEERS_MAX &&
+          this.#neighbours?.all.has(peer) === false),
+      onFound: (found) => this.#found(found)
+    })
+  }
+
+  #createNeighbours(libp2p: Libp2p): Neighbours {
+    return new Neighbours(
+      {
+        clock: this.#clock,
+        logger: this.#logger,
+        libp2p,
+        dissemination: this.#dissemination,
+        links: this.#links
+      },
+      {
+        self: this.self.id,
+        leaveBehindMs: this.#init.leaveBehindMs ?? LEAVE_BEHIND_MS,
+        greeting: (to) => this.#introduce(to),
+        onUp: (neighbour) => this.#up(neighbour),
+        onDown: (neighbour) => this.#down(neighbour),
+        onMember: (peer, channel, member) => {
+          if (!this.#dissemination.joined.has(channel)) return
+          this.events.emit(member ? 'channel:up' : 'channel:down', { peer, channel })
+        },
+        onPeers: (from, peers) => this.#introduced(from, peers),
+        onDeaf: (peer) => this.events.emit('link:deaf', { peer }),
+        onMisbehaved: (peer, reason) => this.blame(peer, reason),
+        gossipKnows: (peer, channel) => this.#gossip.knows(peer, channel),
+        reopenGossip: (connection) => this.#gossip.reopen(connection)
+      }
+    )
+  }
+
+  #register(
+    libp2p: Libp2p,
+    protocol: string,
+    handler: (stream: FrameStream) => void
+  ): Promise<void> {
+    return libp2p.handle(
+      protocol,
+      (stream, connection) =>
+        handler(new Libp2pFrameStream(stream, connection.remotePeer.toString())),
+      {
+        force: true,
+        maxInboundStreams: STREAMS_PER_PROTOCOL,
+        maxOutboundStreams: STREAMS_PER_PROTOCOL
+      }
+    )
+  }
+
+  #watch(host: Host): void {
+    this.#timers.push(every(this.#clock, SAVE_MS, () => this.#save()))
+    let interfaces = JSON.stringify(networkInterfaces())
+    this.#timers.push(
+      every(this.#clock, LINK_CHECK_MS, () => {
+        const now = JSON.stringify(networkInterfaces())
+        if (now === interfaces) return
+        interfaces = now
+        this.#dialler.reset()
+        if (this.#init.mdns) host.query()
+      })
+    )
+    if (!this.#init.mdns) return
+    for (const ms of QUERY_AT_MS) this.#timers.push(this.#clock.after(ms, host.query))
+  }
+
+  /** Never rejects: a book that cannot be written costs a slower start, not the node. */
+  async #save(): Promise<void> {
+    const peers = this.#dialler.known()
+    const text = JSON.stringify(peers.map(({ id, addresses }) => [id, addresses]))
+    if (text === this.#saved) return
+    try {
+      await this.#components.addressBook.save(peers)
+      this.#saved = text
+    } catch (error) {
+      this.#logger.warn({ error }, 'the addresses of peers could not be saved')
+    }
+  }
+
+  async #dial(addresses: readonly string[], timeoutMs: number): Promise<DialResult> {
+    const libp2p = this.#host?.libp2p
+    const own = new Set(this.addresses().map((address) => address.replace(/\/p2p\/.*$/, '')))
+    const others = addresses.filter((address) => !own.has(address.replace(/\/p2p\/.*$/, '')))
+    if (libp2p === undefined || others.length === 0) return { peer: undefined, refused: false }
+    this.#dials++
+    try {
+      const connection = await libp2p.dial(
+        others.map((address) => parseAddress('join', address)),
+        { signal: AbortSignal.timeout(timeoutMs) }
+      )
+      return { peer: connection.remotePeer.toString(), refused: false }
+    } catch (error) {
+      this.#dialFailures++
+      const refused = others.some((address) => this.#refusedAt.delete(address))
+      if (this.#state === 'running')
+        this.#logger.debug({ error, addresses: others }, 'a dial failed')
+      return { peer: undefined, refused }
+    }
+  }
+
+  #refused({ peer, address, code, reason }: Refusal): void {
+    if (this.#refusedAt.size < 1024) this.#refusedAt.add(address)
+    this.#logger.debug({ peer, address, code }, reason)
+    this.events.emit('peer:refused', { peer, address, code, reason })
+  }
+
+  #found({ id, addresses }: Found): void {
+    if (id === this.self.id || this.#neighbours?.all.has(id) === true) return
+    this.#dialler.found({ id, addresses, lastSeen: this.#clock.now() })
+  }
+
+  /** This node and, where peers are exchanged, its other neighbours. */
+  #introduce(to: PeerId): readonly PeerAddresses[] {
+    const peers: PeerAddresses[] = [{ id: this.self.id, addresses: this.addresses() }]
+    if (this.#init.exchange === false) return peers
+    for (const { peer, addresses } of this.#neighbours?.all.values() ?? []) {
+      if (peer !== to && addresses.length > 0) peers.push({ id: peer, addresses })
+    }
+    return peers
+  }
+
+  #introduced(from: Neighbour, peers: readonly PeerAddresses[]): void {
+    const lastSeen = this.#clock.now()
+    for (const { id, addresses } of peers.slice(0, PEERS_MAX + 1)) {
+      if (!isPeer(id) || !addresses.every(isAddress)) continue
+      if (id === from.peer) {
+        from.addresses = addresses
+        this.#dialler.found({ id, addresses, lastSeen })
+        this.#tellOthers(from)
+      } else if (this.#init.exchange !== false && this.#neighbours?.all.has(id) === false) {
+        this.#dialler.found({ id, addresses, lastSeen })
+      }
+    }
+  }
+
+  #tellOthers({ peer, addresses }: Neighbour): void {
+    if (this.#init.exchange === false) return
+    const told = encodeControl.peers([{ id: peer, addresses }])
+    for (const other of this.#links.values()) if (other.peer !== peer) other.sendControl(told)
+  }
+
+  #up(neighbour: Neighbour): void {
+    this.#dialler.connected(neighbour.peer)
+    this.events.emit('peer:up', { peer: neighbour.peer, addresses: neighbour.addresses })
+  }
+
+  #down({ peer }: Neighbour): void {
+    this.#lastSeen.set(peer, this.#clock.now())
+    this.events.emit('peer:down', { peer })
+    this.#dialler.disconnected(peer)
+  }
+}
+
+function isAddress(text: string): boolean {
+  try {
+    parseAddress('peers', text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function isPeer(id: string): boolean {
+  try {
+    peerIdFromString(id)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A transport over libp2p; it opens nothing before `start`. Throws ERR_OPTIONS on a malformed multiaddr. */
+export function createLibp2pTransport(
+  components: Libp2pTransportComponents,
+  init: Libp2pTransportInit
+): Transport {
+  return new Libp2pTransport(components, init)
+}
