@@ -1,11 +1,7 @@
 import '../polyfill.ts'
-import { networkInterfaces } from 'node:os'
-
 import type { Libp2p } from '@libp2p/interface'
-import { peerIdFromString } from '@libp2p/peer-id'
 
-import { every } from '../core/clock.ts'
-import type { Clock, Timer } from '../core/clock.ts'
+import type { Clock } from '../core/clock.ts'
 import { SkeinError } from '../core/errors.ts'
 import { Emitter } from '../core/events.ts'
 import type { Logger } from '../core/logger.ts'
@@ -22,50 +18,28 @@ import type {
   TransportStats,
   Verdict
 } from './contract.ts'
-import { Dialler } from './dialler.ts'
-import type { DialResult, RememberedPeer } from './dialler.ts'
+import { Discovery, PEERS_MAX } from './discovery.ts'
+import type { DiscoveryComponents } from './discovery.ts'
 import { Dissemination } from './dissemination.ts'
 import type { Refusal } from './encrypters.ts'
 import { Libp2pFrameStream } from './frame-stream.ts'
 import { ChannelGossip } from './gossip.ts'
 import { createHost, parseAddress } from './libp2p-host.ts'
-import type { Found, Host } from './libp2p-host.ts'
+import type { Host } from './libp2p-host.ts'
 import type { Link } from './link.ts'
 import { Neighbours } from './neighbours.ts'
 import type { Neighbour } from './neighbours.ts'
 import { networkSecret, serviceTag } from './network-key.ts'
 import type { NetworkKeys } from './network-key.ts'
-import { encodeControl } from './push-codec.ts'
-import type { PeerAddresses } from './push-codec.ts'
 import { Standing } from './standing.ts'
 import { Identity } from './identity.ts'
 
-/** Connect to every member up to this many peers; above, wait until a neighbour is lost. */
-const PEERS = 64
-/** Inbound connections are still taken up to this many, so that a full node does not turn newcomers away. */
-const PEERS_MAX = 80
-/** After a start mDNS asks again at these times, ms: two nodes that start together may miss each other's first question. */
-const QUERY_AT_MS = [100, 400, 1200, 3000]
-const LINK_CHECK_MS = 2000
-const SAVE_MS = 10_000
 const STREAM_OPEN_MS = 10_000
 const LEAVE_BEHIND_MS = 10_000
 /** Streams of one protocol that a neighbour may have open at once. */
 const STREAMS_PER_PROTOCOL = 64
 
-/** Peers remembered across restarts. */
-export interface AddressBook {
-  load(): Promise<readonly RememberedPeer[]>
-  /** Replaces all. */
-  save(peers: readonly RememberedPeer[]): Promise<void>
-}
-
-export interface Libp2pTransportComponents {
-  readonly clock: Clock
-  readonly random: Random
-  readonly logger: Logger
-  readonly addressBook: AddressBook
-}
+export type Libp2pTransportComponents = DiscoveryComponents
 
 export interface Libp2pTransportInit {
   /** Seed of the node's Ed25519 key, 32 bytes. */
@@ -92,7 +66,7 @@ export interface Libp2pTransportInit {
 class Libp2pTransport implements Transport {
   readonly self: Identity
   readonly events: Emitter<TransportEvents>
-  readonly #components: Libp2pTransportComponents
+  readonly #random: Random
   readonly #init: Libp2pTransportInit
   readonly #clock: Clock
   readonly #logger: Logger
@@ -100,21 +74,16 @@ class Libp2pTransport implements Transport {
   readonly #standing: Standing
   readonly #gossip: ChannelGossip
   readonly #dissemination: Dissemination
-  readonly #dialler: Dialler
+  readonly #discovery: Discovery
   readonly #protocols = new Map<string, (stream: FrameStream) => void>()
   readonly #lastSeen = new Map<PeerId, number>()
-  readonly #refusedAt = new Set<string>()
-  readonly #timers: Timer[] = []
   #host: Host | undefined
   #neighbours: Neighbours | undefined
-  #dials = 0
-  #dialFailures = 0
   #state: 'new' | 'running' | 'stopped' = 'new'
-  #saved = ''
 
   constructor(components: Libp2pTransportComponents, init: Libp2pTransportInit) {
     const { clock } = components
-    this.#components = components
+    this.#random = components.random
     this.#init = init
     this.#clock = clock
     this.#logger = components.logger
@@ -122,7 +91,6 @@ class Libp2pTransport implements Transport {
     this.events = new Emitter((error) => this.#logger.error({ error }, 'an event listener failed'))
     for (const address of init.listen) parseAddress('listen', address)
     for (const address of init.announce ?? []) parseAddress('announce', address)
-    for (const address of init.join ?? []) parseAddress('join', address)
     this.#standing = new Standing(clock)
     this.#gossip = new ChannelGossip({
       mesh: init.mesh,
@@ -139,13 +107,12 @@ class Libp2pTransport implements Transport {
         onRejected: (peer) => this.blame(peer, 'sent a bad frame')
       }
     )
-    this.#dialler = new Dialler(components, {
+    this.#discovery = new Discovery(components, {
       self: this.self.id,
-      dial: (addresses, timeoutMs) => this.#dial(addresses, timeoutMs),
-      isConnected: (peer) => this.#neighbours?.all.has(peer) ?? false,
-      wants: () => (this.#neighbours?.all.size ?? 0) < PEERS
+      join: init.join ?? [],
+      mdns: init.mdns,
+      exchange: init.exchange ?? true
     })
-    for (const address of init.join ?? []) this.#dialler.addFixed(address)
   }
 
   async start(): Promise<void> {
@@ -171,21 +138,16 @@ class Libp2pTransport implements Transport {
     }
     this.#state = 'running'
     for (const channel of this.#dissemination.joined) this.#gossip.join(channel)
-    const { addressBook } = this.#components
-    for (const peer of await addressBook.load()) this.#dialler.found(peer)
-    this.#dialler.start()
-    this.#watch(host)
+    await this.#discovery.start(host, neighbours)
   }
 
   async stop(): Promise<void> {
     if (this.#state === 'stopped') return
     this.#state = 'stopped'
-    for (const timer of this.#timers) timer.cancel()
-    this.#dialler.stop()
     this.#dissemination.stop()
     this.#neighbours?.stop()
+    await this.#discovery.stop()
     await this.#host?.libp2p.stop()
-    await this.#save()
   }
 
   addresses(): readonly string[] {
@@ -193,7 +155,7 @@ class Libp2pTransport implements Transport {
   }
 
   peers(): readonly TransportPeer[] {
-    const known = new Map(this.#dialler.known().map((peer) => [peer.id, peer]))
+    const known = new Map(this.#discovery.known().map((peer) => [peer.id, peer]))
     const ids = new Set([...known.keys(), ...(this.#neighbours?.all.keys() ?? [])])
     return [...ids].map((id) => {
       const neighbour = this.#neighbours?.all.get(id)
@@ -213,8 +175,8 @@ class Libp2pTransport implements Transport {
     for (const link of this.#links.values()) bufferedBytes += link.buffered
     return {
       ...this.#dissemination.counters,
-      dials: this.#dials,
-      dialFailures: this.#dialFailures,
+      dials: this.#discovery.dials,
+      dialFailures: this.#discovery.dialFailures,
       bufferedBytes
     }
   }
@@ -298,8 +260,7 @@ class Libp2pTransport implements Transport {
   }
 
   dial(address: string): void {
-    parseAddress('address', address)
-    this.#dialler.addFixed(address)
+    this.#discovery.add('address', address)
   }
 
   blame(peer: PeerId, reason: string): void {
@@ -325,9 +286,9 @@ class Libp2pTransport implements Transport {
       serviceTag: this.#init.mdns ? serviceTag(networkKey?.current, mesh) : undefined,
       encrypters: {
         secrets,
-        instance: this.#components.random.bytes(16),
+        instance: this.#random.bytes(16),
         onRefused: (refusal) => this.#refused(refusal),
-        onSelf: (address) => this.#dialler.forget(address)
+        onSelf: (address) => this.#discovery.isSelf(address)
       },
       gossip: this.#gossip,
       logger: this.#logger,
@@ -335,7 +296,7 @@ class Libp2pTransport implements Transport {
         this.#standing.outcast(peer) ||
         ((this.#neighbours?.all.size ?? 0) >= PEERS_MAX &&
           this.#neighbours?.all.has(peer) === false),
-      onFound: (found) => this.#found(found)
+      onFound: ({ id, addresses }) => this.#discovery.found(id, addresses)
     })
   }
 
@@ -351,14 +312,14 @@ class Libp2pTransport implements Transport {
       {
         self: this.self.id,
         leaveBehindMs: this.#init.leaveBehindMs ?? LEAVE_BEHIND_MS,
-        greeting: (to) => this.#introduce(to),
+        greeting: (to) => this.#discovery.introduce(to),
         onUp: (neighbour) => this.#up(neighbour),
         onDown: (neighbour) => this.#down(neighbour),
         onMember: (peer, channel, member) => {
           if (!this.#dissemination.joined.has(channel)) return
           this.events.emit(member ? 'channel:up' : 'channel:down', { peer, channel })
         },
-        onPeers: (from, peers) => this.#introduced(from, peers),
+        onPeers: (from, peers) => this.#discovery.introduced(from, peers),
         onDeaf: (peer) => this.events.emit('link:deaf', { peer }),
         onMisbehaved: (peer, reason) => this.blame(peer, reason),
         gossipKnows: (peer, channel) => this.#gossip.knows(peer, channel),
@@ -384,124 +345,21 @@ class Libp2pTransport implements Transport {
     )
   }
 
-  #watch(host: Host): void {
-    this.#timers.push(every(this.#clock, SAVE_MS, () => this.#save()))
-    let interfaces = JSON.stringify(networkInterfaces())
-    this.#timers.push(
-      every(this.#clock, LINK_CHECK_MS, () => {
-        const now = JSON.stringify(networkInterfaces())
-        if (now === interfaces) return
-        interfaces = now
-        this.#dialler.reset()
-        if (this.#init.mdns) host.query()
-      })
-    )
-    if (!this.#init.mdns) return
-    for (const ms of QUERY_AT_MS) this.#timers.push(this.#clock.after(ms, host.query))
-  }
-
-  /** Never rejects: a book that cannot be written costs a slower start, not the node. */
-  async #save(): Promise<void> {
-    const peers = this.#dialler.known()
-    const text = JSON.stringify(peers.map(({ id, addresses }) => [id, addresses]))
-    if (text === this.#saved) return
-    try {
-      await this.#components.addressBook.save(peers)
-      this.#saved = text
-    } catch (error) {
-      this.#logger.warn({ error }, 'the addresses of peers could not be saved')
-    }
-  }
-
-  async #dial(addresses: readonly string[], timeoutMs: number): Promise<DialResult> {
-    const libp2p = this.#host?.libp2p
-    const own = new Set(this.addresses().map((address) => address.replace(/\/p2p\/.*$/, '')))
-    const others = addresses.filter((address) => !own.has(address.replace(/\/p2p\/.*$/, '')))
-    if (libp2p === undefined || others.length === 0) return { peer: undefined, refused: false }
-    this.#dials++
-    try {
-      const connection = await libp2p.dial(
-        others.map((address) => parseAddress('join', address)),
-        { signal: AbortSignal.timeout(timeoutMs) }
-      )
-      return { peer: connection.remotePeer.toString(), refused: false }
-    } catch (error) {
-      this.#dialFailures++
-      const refused = others.some((address) => this.#refusedAt.delete(address))
-      if (this.#state === 'running')
-        this.#logger.debug({ error, addresses: others }, 'a dial failed')
-      return { peer: undefined, refused }
-    }
-  }
-
   #refused({ peer, address, code, reason }: Refusal): void {
-    if (this.#refusedAt.size < 1024) this.#refusedAt.add(address)
+    this.#discovery.refused(address)
     this.#logger.debug({ peer, address, code }, reason)
     this.events.emit('peer:refused', { peer, address, code, reason })
   }
 
-  #found({ id, addresses }: Found): void {
-    if (id === this.self.id || this.#neighbours?.all.has(id) === true) return
-    this.#dialler.found({ id, addresses, lastSeen: this.#clock.now() })
-  }
-
-  /** This node and, where peers are exchanged, its other neighbours. */
-  #introduce(to: PeerId): readonly PeerAddresses[] {
-    const peers: PeerAddresses[] = [{ id: this.self.id, addresses: this.addresses() }]
-    if (this.#init.exchange === false) return peers
-    for (const { peer, addresses } of this.#neighbours?.all.values() ?? []) {
-      if (peer !== to && addresses.length > 0) peers.push({ id: peer, addresses })
-    }
-    return peers
-  }
-
-  #introduced(from: Neighbour, peers: readonly PeerAddresses[]): void {
-    const lastSeen = this.#clock.now()
-    for (const { id, addresses } of peers.slice(0, PEERS_MAX + 1)) {
-      if (!isPeer(id) || !addresses.every(isAddress)) continue
-      if (id === from.peer) {
-        from.addresses = addresses
-        this.#dialler.found({ id, addresses, lastSeen })
-        this.#tellOthers(from)
-      } else if (this.#init.exchange !== false && this.#neighbours?.all.has(id) === false) {
-        this.#dialler.found({ id, addresses, lastSeen })
-      }
-    }
-  }
-
-  #tellOthers({ peer, addresses }: Neighbour): void {
-    if (this.#init.exchange === false) return
-    const told = encodeControl.peers([{ id: peer, addresses }])
-    for (const other of this.#links.values()) if (other.peer !== peer) other.sendControl(told)
-  }
-
   #up(neighbour: Neighbour): void {
-    this.#dialler.connected(neighbour.peer)
+    this.#discovery.up(neighbour.peer)
     this.events.emit('peer:up', { peer: neighbour.peer, addresses: neighbour.addresses })
   }
 
   #down({ peer }: Neighbour): void {
     this.#lastSeen.set(peer, this.#clock.now())
     this.events.emit('peer:down', { peer })
-    this.#dialler.disconnected(peer)
-  }
-}
-
-function isAddress(text: string): boolean {
-  try {
-    parseAddress('peers', text)
-    return true
-  } catch {
-    return false
-  }
-}
-
-function isPeer(id: string): boolean {
-  try {
-    peerIdFromString(id)
-    return true
-  } catch {
-    return false
+    this.#discovery.down(peer)
   }
 }
 

@@ -5,15 +5,16 @@ import { Uint8ArrayList } from 'uint8arraylist'
 import { every } from '../core/clock.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import { isSkeinError, SkeinError } from '../core/errors.ts'
-import { LIMITS, MIB } from '../core/limits.ts'
+import { MIB } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 
 import type { PeerId } from './contract.ts'
 import type { Dissemination } from './dissemination.ts'
-import { CHANNELS_PER_LINK, Link } from './link.ts'
+import { Link } from './link.ts'
 import type { PushSink } from './link.ts'
-import { encodeControl, PushDecoder } from './push-codec.ts'
-import type { PeerAddresses, PushFrame } from './push-codec.ts'
+import { encodeControl } from './push-codec.ts'
+import type { PeerAddresses } from './push-codec.ts'
+import { PushReceiver } from './push-receiver.ts'
 
 export const PUSH_PROTOCOL = '/skein/push/1.0.0'
 /** A ping goes to every neighbour this often. */
@@ -325,91 +326,33 @@ export class Neighbours {
       stream.abort(new SkeinError('ERR_STOPPED', 'the connection is gone'))
       return
     }
-    const decoder = new PushDecoder(LIMITS.pushBytes)
-    const state = {
-      channels: new Map<number, string>(),
-      declared: new Set<string>(),
-      settled: false
-    }
-    let judging = 0
-    const done = (bytes: number): void => {
-      judging -= bytes
-      if (judging < JUDGING_BYTES / 2 && stream.readStatus === 'paused') stream.resume()
-    }
-    const onFrame = (frame: PushFrame): void => {
-      if (frame.kind !== 'frame') {
-        this.#control(neighbour, frame, state)
-        return
+    const { peer, link } = neighbour
+    const receiver = new PushReceiver(
+      { clock: this.#clock, dissemination: this.#dissemination },
+      {
+        link,
+        onMember: (channel, member) => {
+          if (this.all.get(peer) === neighbour) this.#init.onMember(peer, channel, member)
+        },
+        onPeers: (peers) => this.#init.onPeers(neighbour, peers),
+        onRoundTrip: (ms) => (neighbour.roundTripMs = ms),
+        onJudging: (bytes) => {
+          if (bytes > JUDGING_BYTES && stream.readStatus === 'readable') stream.pause()
+          if (bytes < JUDGING_BYTES / 2 && stream.readStatus === 'paused') stream.resume()
+        }
       }
-      const channel = state.channels.get(frame.channel)
-      if (channel === undefined) throw new SkeinError('ERR_STREAM', 'a channel without a name')
-      const { bytes } = frame
-      const pending = this.#dissemination.receive(neighbour.link, { ...frame, channel })
-      if (pending === undefined) return
-      judging += bytes.length
-      if (judging > JUDGING_BYTES && stream.readStatus === 'readable') stream.pause()
-      void pending.then(() => done(bytes.length))
-    }
+    )
     stream.addEventListener('message', ({ data }) => {
       neighbour.heardAt = this.#clock.monotonic()
       try {
-        for (const chunk of data instanceof Uint8Array ? [data] : data) {
-          for (const frame of decoder.push(chunk)) onFrame(frame)
-        }
+        for (const chunk of data instanceof Uint8Array ? [data] : data) receiver.push(chunk)
       } catch (error) {
         if (!isSkeinError(error, 'ERR_STREAM')) throw error
-        this.#init.onMisbehaved(neighbour.peer, error.message)
+        this.#init.onMisbehaved(peer, error.message)
         stream.abort(error)
       }
     })
     stream.addEventListener('remoteCloseWrite', () => void stream.close())
-  }
-
-  #control(
-    neighbour: Neighbour,
-    frame: Exclude<PushFrame, { kind: 'frame' }>,
-    state: { channels: Map<number, string>; declared: Set<string>; settled: boolean }
-  ): void {
-    const { link, peer } = neighbour
-    switch (frame.kind) {
-      case 'channel':
-        if (frame.index >= CHANNELS_PER_LINK || frame.channel.length > LIMITS.topicBytes) {
-          throw new SkeinError('ERR_STREAM', 'a channel out of bounds')
-        }
-        state.channels.set(frame.index, frame.channel)
-        if (frame.member && !state.settled) state.declared.add(frame.channel)
-        this.#setMember(link, frame.channel, frame.member)
-        break
-      case 'prune':
-        link.prune(frame.channel, frame.via)
-        break
-      case 'unprune':
-        link.unprune(frame.channel === '' ? undefined : frame.channel)
-        break
-      case 'ping':
-        link.sendControl(encodeControl.pong(frame.time))
-        if (state.settled) break
-        state.settled = true
-        // What a former stream said and this one did not repeat is over.
-        for (const channel of link.channels) {
-          if (!state.declared.has(channel)) this.#setMember(link, channel, false)
-        }
-        break
-      case 'pong':
-        neighbour.roundTripMs = this.#clock.monotonic() - frame.time
-        break
-      case 'peers':
-        this.#init.onPeers(neighbour, frame.peers)
-        this.#logger.debug({ peer, count: frame.peers.length }, 'a neighbour told of peers')
-        break
-    }
-  }
-
-  #setMember(link: Link, channel: string, member: boolean): void {
-    if (link.channels.has(channel) === member) return
-    if (member) link.channels.add(channel)
-    else link.channels.delete(channel)
-    if (this.all.get(link.peer)?.link === link) this.#init.onMember(link.peer, channel, member)
   }
 
   #tick(): void {

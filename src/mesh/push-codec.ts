@@ -122,7 +122,8 @@ function decode(bytes: Buffer): PushFrame {
   const need = (length: number): void => {
     if (bytes.length < length) throw malformed(`kind ${bytes[0]} in ${bytes.length} bytes`)
   }
-  switch (bytes[0]) {
+  const kind = bytes[0] as number
+  switch (kind) {
     case KIND.frame: {
       need(7)
       const headLength = bytes.readUInt16BE(5)
@@ -151,11 +152,11 @@ function decode(bytes: Buffer): PushFrame {
     case KIND.ping:
     case KIND.pong:
       need(9)
-      return { kind: bytes[0] === KIND.ping ? 'ping' : 'pong', time: bytes.readDoubleBE(1) }
+      return { kind: kind === KIND.ping ? 'ping' : 'pong', time: bytes.readDoubleBE(1) }
     case KIND.peers:
       return { kind: 'peers', peers: decodePeers(bytes.toString('utf8', 1)) }
     default:
-      throw malformed(`unknown kind ${bytes[0]}`)
+      throw malformed(`unknown kind ${kind}`)
   }
 }
 

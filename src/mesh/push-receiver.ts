@@ -1,0 +1,118 @@
+import type { Clock } from '../core/clock.ts'
+import { SkeinError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
+
+import type { Dissemination } from './dissemination.ts'
+import { CHANNELS_PER_LINK } from './link.ts'
+import type { Link } from './link.ts'
+import { encodeControl, PushDecoder } from './push-codec.ts'
+import type { PeerAddresses, PushFrame } from './push-codec.ts'
+
+export interface PushReceiverComponents {
+  readonly clock: Clock
+  readonly dissemination: Dissemination
+}
+
+export interface PushReceiverInit {
+  /** The way back to the sender. */
+  readonly link: Link
+  readonly onMember: (channel: string, member: boolean) => void
+  readonly onPeers: (peers: readonly PeerAddresses[]) => void
+  readonly onRoundTrip: (ms: number) => void
+  /** Bytes whose verdict is not there yet, at every change. */
+  readonly onJudging: (bytes: number) => void
+}
+
+/** What comes in on one push stream. */
+export class PushReceiver {
+  readonly #clock: Clock
+  readonly #dissemination: Dissemination
+  readonly #init: PushReceiverInit
+  readonly #decoder = new PushDecoder(LIMITS.pushBytes)
+  readonly #names = new Map<number, string>()
+  readonly #declared = new Set<string>()
+  #greeted = false
+  #judging = 0
+
+  constructor(components: PushReceiverComponents, init: PushReceiverInit) {
+    this.#clock = components.clock
+    this.#dissemination = components.dissemination
+    this.#init = init
+  }
+
+  /** Throws ERR_STREAM on malformed data, after which the stream is of no use. */
+  push(chunk: Uint8Array): void {
+    for (const frame of this.#decoder.push(chunk)) {
+      if (frame.kind === 'frame') this.#frame(frame)
+      else this.#control(frame)
+    }
+  }
+
+  #frame(frame: Extract<PushFrame, { kind: 'frame' }>): void {
+    const channel = this.#names.get(frame.channel)
+    if (channel === undefined) {
+      throw new SkeinError('ERR_STREAM', 'a neighbour sent a frame on a channel it did not name')
+    }
+    const pending = this.#dissemination.receive(this.#init.link, { ...frame, channel })
+    if (pending === undefined) return
+    const { length } = frame.bytes
+    this.#judging += length
+    this.#init.onJudging(this.#judging)
+    void pending.then(() => {
+      this.#judging -= length
+      this.#init.onJudging(this.#judging)
+    })
+  }
+
+  #control(frame: Exclude<PushFrame, { kind: 'frame' }>): void {
+    const { link } = this.#init
+    switch (frame.kind) {
+      case 'channel':
+        this.#channel(frame.index, frame.channel, frame.member)
+        break
+      case 'prune':
+        link.prune(frame.channel, frame.via)
+        break
+      case 'unprune':
+        link.unprune(frame.channel === '' ? undefined : frame.channel)
+        break
+      case 'ping':
+        link.sendControl(encodeControl.pong(frame.time))
+        this.#endGreeting()
+        break
+      case 'pong':
+        this.#init.onRoundTrip(this.#clock.monotonic() - frame.time)
+        break
+      case 'peers':
+        this.#init.onPeers(frame.peers)
+        break
+    }
+  }
+
+  #channel(index: number, channel: string, member: boolean): void {
+    if (index >= CHANNELS_PER_LINK || channel.length > LIMITS.topicBytes) {
+      throw new SkeinError('ERR_STREAM', 'a neighbour named a channel out of bounds')
+    }
+    this.#names.set(index, channel)
+    if (member && !this.#greeted) this.#declared.add(channel)
+    this.#setMember(channel, member)
+  }
+
+  /** The first ping ends the greeting: what a former stream said and this one did not repeat is over. */
+  #endGreeting(): void {
+    if (this.#greeted) return
+    this.#greeted = true
+    for (const channel of this.#init.link.channels) {
+      if (!this.#declared.has(channel)) this.#setMember(channel, false)
+    }
+    this.#declared.clear()
+  }
+
+  #setMember(channel: string, member: boolean): void {
+    const { channels } = this.#init.link
+    if (channels.has(channel) === member) return
+    if (member) channels.add(channel)
+    else channels.delete(channel)
+    this.#init.onMember(channel, member)
+  }
+}
