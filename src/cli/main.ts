@@ -1,0 +1,59 @@
+#!/usr/bin/env node
+import '../polyfill.ts'
+import { Command, CommanderError } from 'commander'
+import { VERSION } from '../core/version.ts'
+import { addBench } from './bench.ts'
+import { addDoctor } from './doctor.ts'
+import { addKey } from './key.ts'
+import { addPub } from './pub.ts'
+import { addStart } from './start.ts'
+import { addStatus } from './status.ts'
+import { addSub } from './sub.ts'
+import { endQuietlyOnClosedPipe, reportError, say } from './terminal.ts'
+
+function createProgram(): Command {
+  const program = new Command('skein')
+    .description('A message mesh without a broker: start a node, publish, subscribe.')
+    .version(VERSION)
+    .showHelpAfterError(false)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+  addStart(program)
+  addPub(program)
+  addSub(program)
+  addStatus(program)
+  addKey(program)
+  addDoctor(program)
+  addBench(program)
+  // Commands made before inherit these only when copied.
+  const copy = (command: Command): void => {
+    for (const sub of command.commands) {
+      sub.copyInheritedSettings(command)
+      copy(sub)
+    }
+  }
+  copy(program)
+  return program
+}
+
+function reportUsage(error: CommanderError): 0 | 2 {
+  if (error.exitCode === 0) return 0
+  if (error.code !== 'commander.help') {
+    const why = error.message.replace(/^error: /, '').replaceAll('\n', ' ')
+    say(`skein: ${why}; see skein --help (ERR_OPTIONS)`)
+  }
+  return 2
+}
+
+async function main(): Promise<number> {
+  endQuietlyOnClosedPipe()
+  try {
+    await createProgram().parseAsync(process.argv)
+    return 0
+  } catch (error) {
+    if (error instanceof CommanderError) return reportUsage(error)
+    return reportError(error, process.argv.includes('--verbose'))
+  }
+}
+
+process.exitCode = await main()

@@ -1,0 +1,88 @@
+import { isUtf8 } from 'node:buffer'
+import { escapeControls } from './terminal.ts'
+
+/** A message as the event stream shows it. */
+export interface ReceivedEvent {
+  readonly skeinid: string
+  readonly skeintopic: string
+  readonly skeinattempt: number
+  readonly skeinheaders?: string
+  readonly source: string
+  readonly time: string
+  readonly sequence: string
+  readonly datacontenttype?: string
+  readonly partitionkey?: string
+  readonly data_base64: string
+  readonly [attribute: string]: unknown
+}
+
+const ATTRIBUTES = new Set([
+  'specversion',
+  'id',
+  'source',
+  'type',
+  'subject',
+  'time',
+  'datacontenttype',
+  'data_base64',
+  'skeinid',
+  'skeintopic',
+  'skeinattempt',
+  'skeinheaders',
+  'expirytime',
+  'partitionkey',
+  'sequence'
+])
+
+const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i
+const TEXT_TYPE = /^text\//i
+const SOURCE_PREFIX = 'skein:'
+
+export function payloadOf(event: ReceivedEvent): Buffer {
+  return Buffer.from(event.data_base64, 'base64')
+}
+
+function headersOf(event: ReceivedEvent): Record<string, string> {
+  const own = Object.entries(event).filter(([name]) => !ATTRIBUTES.has(name))
+  const rest = Object.entries(JSON.parse(event.skeinheaders ?? '{}') as Record<string, string>)
+  return Object.fromEntries([...own.map(([name, value]) => [name, String(value)]), ...rest])
+}
+
+/** JSON stays JSON, text is text; other bytes, and what is not what it says, are base64. */
+function payloadFields(event: ReceivedEvent): { payload: unknown } | { payloadBase64: string } {
+  const { datacontenttype: type } = event
+  const bytes = payloadOf(event)
+  if (!isUtf8(bytes)) return { payloadBase64: event.data_base64 }
+  const text = bytes.toString('utf8')
+  if (type === undefined || TEXT_TYPE.test(type)) return { payload: text }
+  if (!JSON_TYPE.test(type)) return { payloadBase64: event.data_base64 }
+  try {
+    return { payload: JSON.parse(text) as unknown }
+  } catch {
+    return { payloadBase64: event.data_base64 }
+  }
+}
+
+/** One line of `skein sub --json`. */
+export function jsonLine(event: ReceivedEvent): string {
+  return `${JSON.stringify({
+    id: event.skeinid,
+    topic: event.skeintopic,
+    ...payloadFields(event),
+    contentType: event.datacontenttype,
+    key: event.partitionkey,
+    headers: headersOf(event),
+    publisher: event.source.slice(SOURCE_PREFIX.length),
+    sequence: Number(event.sequence),
+    time: event.time,
+    attempt: event.skeinattempt
+  })}\n`
+}
+
+/** One line for people: time, topic, payload. */
+export function humanLine(event: ReceivedEvent, terminal: boolean): string {
+  const bytes = payloadOf(event)
+  const payload = isUtf8(bytes) ? bytes.toString('utf8') : `base64:${event.data_base64}`
+  const line = `${event.time} ${event.skeintopic} ${payload}`
+  return `${terminal ? escapeControls(line) : line}\n`
+}

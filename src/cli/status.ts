@@ -1,0 +1,154 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import type { Command } from 'commander'
+import { SkeinError, isSkeinError } from '../core/errors.ts'
+import type { NodeStatus, PeerStatus, SubscriptionStatus, TopicStatus } from '../node/contract.ts'
+import { ApiClient } from './api-client.ts'
+import { locateNode } from './node-locator.ts'
+import { withNodeOptions } from './node-options.ts'
+import type { ClientOptions } from './node-options.ts'
+import { print, printJson, shown, table } from './terminal.ts'
+import { parseDuration } from './units.ts'
+
+/** What JSON makes of a type: dates are text. */
+type Json<Type> = Type extends Date
+  ? string
+  : Type extends object
+    ? { readonly [Key in keyof Type]: Json<Type[Key]> }
+    : Type
+
+type Status = Json<NodeStatus>
+type Peer = Json<PeerStatus>
+type Topic = Json<TopicStatus>
+type Registered = Json<SubscriptionStatus>
+
+/** Asks the chosen node one question. */
+export async function ask<Result>(
+  options: ClientOptions,
+  path: string,
+  method = 'GET'
+): Promise<Result> {
+  const client = new ApiClient(await locateNode(options))
+  try {
+    return await client.json<Result>(method, path)
+  } finally {
+    client.close()
+  }
+}
+
+function statusText(status: Status): string {
+  const { store, peers } = status
+  const rows = [
+    ['node', `${status.name} (${status.peerId})`],
+    ['mesh', `${status.mesh}${status.networkKeyId === undefined ? ' (open: no network key)' : ''}`],
+    ['ready', status.ready ? 'yes' : `no (store: ${store.condition})`],
+    ['version', status.version],
+    ['started', status.startedAt],
+    ['listens on', status.addresses.join(' ') || '-'],
+    ['data', status.dataDir ?? 'in memory'],
+    ['peers', `${peers.connected} connected, ${peers.known} known`],
+    ['store', `${store.condition}, ${store.records} records, ${store.bytes} bytes`],
+    ['channels', status.topics.join(' ') || '-'],
+    ['messages', `${status.published} published, ${status.delivered} delivered since start`]
+  ]
+  return `${rows.map(([name, value]) => `${(name ?? '').padEnd(11)} ${shown(value ?? '')}`).join('\n')}\n`
+}
+
+async function waitUntilReady(options: ClientOptions, waitMs: number): Promise<Status> {
+  const deadline = performance.now() + waitMs
+  for (;;) {
+    const left = deadline - performance.now()
+    try {
+      const status = await ask<Status>(options, '/v1/status')
+      if (status.ready || left <= 0) return status
+    } catch (error) {
+      if (!isSkeinError(error, 'ERR_NO_NODE', 'ERR_STOPPED') || left <= 0) throw error
+    }
+    await wait(Math.max(1, Math.min(100, left)))
+  }
+}
+
+async function status(options: ClientOptions & { ready?: boolean; wait?: string }): Promise<void> {
+  const waitMs = options.wait === undefined ? 0 : parseDuration(options.wait, '--wait')
+  const found =
+    waitMs > 0 ? await waitUntilReady(options, waitMs) : await ask<Status>(options, '/v1/status')
+  if (options.json === true) await printJson(found)
+  else await print(statusText(found))
+  if (options.ready === true && !found.ready) {
+    throw new SkeinError(
+      'ERR_STORE_WRITE',
+      `The node is not ready (store: ${found.store.condition}); its log says why`
+    )
+  }
+}
+
+async function peers(options: ClientOptions): Promise<void> {
+  const found = await ask<Peer[]>(options, '/v1/peers')
+  if (options.json === true) return printJson(found)
+  if (found.length === 0) return print('no peers yet; skein doctor looks for the reason\n')
+  const rows = found.map((peer) => [
+    peer.peerId,
+    peer.name ?? '-',
+    peer.connected ? 'connected' : peer.state,
+    peer.roundTripMs === undefined ? '-' : `${peer.roundTripMs.toFixed(1)} ms`,
+    peer.lastSeen ?? '-',
+    peer.addresses.join(' ') || '-'
+  ])
+  return print(table(['PEER', 'NAME', 'STATE', 'ROUND TRIP', 'LAST SEEN', 'ADDRESSES'], rows))
+}
+
+async function topics(options: ClientOptions): Promise<void> {
+  const found = await ask<Topic[]>(options, '/v1/topics')
+  if (options.json === true) return printJson(found)
+  const rows = found.map((topic) => [
+    topic.channel,
+    topic.joined ? 'joined' : '-',
+    String(topic.members),
+    String(topic.messages),
+    String(topic.bytes),
+    String(topic.logs.length),
+    String(topic.logs.filter((log) => log.missing.length > 0).length)
+  ])
+  return print(
+    table(['CHANNEL', 'STATE', 'MEMBERS', 'MESSAGES', 'BYTES', 'LOGS', 'WITH GAPS'], rows)
+  )
+}
+
+async function subscriptions(options: ClientOptions): Promise<void> {
+  const found = await ask<Registered[]>(options, '/v1/subscriptions')
+  if (options.json === true) return printJson(found)
+  const rows = found.map((one) => [
+    one.durable ?? '-',
+    one.filter,
+    one.open ? 'open' : 'closed',
+    String(one.inFlight),
+    String(one.lag),
+    one.createdAt
+  ])
+  return print(table(['NAME', 'FILTER', 'STATE', 'IN FLIGHT', 'LAG', 'CREATED'], rows))
+}
+
+export function addStatus(program: Command): void {
+  withNodeOptions(
+    program
+      .command('status')
+      .description('show the state of the node')
+      .option('--ready', 'fail (exit code 1) unless the node is ready')
+      .option('--wait <duration>', 'wait so long for a ready node')
+  ).action(status)
+  withNodeOptions(program.command('peers').description('list the peers of the node')).action(peers)
+  withNodeOptions(program.command('topics').description('list the channels the node holds')).action(
+    topics
+  )
+  const command = withNodeOptions(
+    program.command('subscriptions').description('list the durable subscriptions of the node')
+  ).action(subscriptions)
+  withNodeOptions(
+    command
+      .command('rm')
+      .description('delete a durable subscription and its cursor')
+      .argument('<name>', 'name of the subscription')
+  ).action(async (name: string, _options: ClientOptions, self: Command) => {
+    const path = `/v1/subscriptions/${encodeURIComponent(name)}`
+    await ask<undefined>(self.optsWithGlobals<ClientOptions>(), path, 'DELETE')
+  })
+}

@@ -1,0 +1,38 @@
+import { SkeinError } from '../core/errors.ts'
+
+/** Wrong usage of the command line. */
+export function usageError(option: string, why: string): SkeinError {
+  return new SkeinError('ERR_OPTIONS', `${option}: ${why}`, { details: { option } })
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000
+}
+
+/** `500ms`, `60s`, `5m`, `1h`, `7d`; a bare number is seconds. Throws ERR_OPTIONS naming `option`. */
+export function parseDuration(text: string, option: string): number {
+  const match = /^(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)?$/.exec(text)
+  const ms = Math.round(Number(match?.[1]) * (UNIT_MS[match?.[2] ?? 's'] ?? Number.NaN))
+  if (!(ms > 0)) {
+    throw usageError(option, `'${text}' is not a duration like 500ms, 60s or 5m (bare = seconds)`)
+  }
+  return ms
+}
+
+/** A whole number of at least `min`. Throws ERR_OPTIONS naming `option`. */
+export function parseCount(text: string, option: string, min = 1): number {
+  const count = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+  if (!(count >= min)) throw usageError(option, `'${text}' is not a whole number from ${min}`)
+  return count
+}
+
+/** `name=value`. Throws ERR_OPTIONS naming `option`. */
+export function parsePair(text: string, option: string): readonly [string, string] {
+  const equals = text.indexOf('=')
+  if (equals < 1) throw usageError(option, `'${text}' is not name=value`)
+  return [text.slice(0, equals), text.slice(equals + 1)]
+}
