@@ -10,10 +10,7 @@ import {
 import { writeSecret } from './identity.ts'
 
 /** Writes a new random network key to `path`, mode 0600. Rejects with ERR_NETWORK_KEY where the file exists. */
-export async function createNetworkKey(
-  path: string,
-  mesh = 'default'
-): Promise<{ keyId: string }> {
+export async function createNetworkKey(path: string, mesh = 'default'): Promise<{ keyId: string }> {
   const taken = await access(path).then(
     () => true,
     () => false
