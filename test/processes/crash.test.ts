@@ -4,7 +4,14 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { NodeProcess, eventually, loops, randomMesh, run, temporaryFolder } from './skein-process.ts'
+import {
+  NodeProcess,
+  eventually,
+  loops,
+  randomMesh,
+  run,
+  temporaryFolder
+} from './skein-process.ts'
 
 const MINUTE = 60_000
 
@@ -16,7 +23,14 @@ interface Line {
 
 async function node(...args: string[]): Promise<NodeProcess> {
   const folder = await temporaryFolder(onTestFinished)
-  const process = new NodeProcess(folder, ['--no-mdns', '--mesh', randomMesh(), '--listen', '/ip4/127.0.0.1/tcp/0', ...args])
+  const process = new NodeProcess(folder, [
+    '--no-mdns',
+    '--mesh',
+    randomMesh(),
+    '--listen',
+    '/ip4/127.0.0.1/tcp/0',
+    ...args
+  ])
   onTestFinished(async () => {
     await process.kill()
   })
@@ -28,7 +42,17 @@ async function readAll(process: NodeProcess): Promise<Line[]> {
   const topics = await process.call<{ channel: string; messages: number }[]>('GET', '/v1/topics')
   const count = topics.reduce((sum, topic) => sum + topic.messages, 0)
   if (count === 0) return []
-  const args = ['sub', 'lines', '--from', 'earliest', '--json', '--count', String(count), '--timeout', '30s']
+  const args = [
+    'sub',
+    'lines',
+    '--from',
+    'earliest',
+    '--json',
+    '--count',
+    String(count),
+    '--timeout',
+    '30s'
+  ]
   const result = await run([...args, '--api', process.ready.api], { env: process.env })
   expect(result).toMatchObject({ code: 0 })
   return result.stdout
@@ -38,7 +62,11 @@ async function readAll(process: NodeProcess): Promise<Line[]> {
 }
 
 /** Publishes without a break until the node is gone; tells what was confirmed. */
-async function publishUntilKilled(process: NodeProcess, life: number, killAfter: number): Promise<Map<string, string>> {
+async function publishUntilKilled(
+  process: NodeProcess,
+  life: number,
+  killAfter: number
+): Promise<Map<string, string>> {
   const confirmed = new Map<string, string>()
   let next = 0
   let dead = false
@@ -113,7 +141,10 @@ class Account {
   }
 }
 
-function consumer(process: NodeProcess, account: Account): { child: ChildProcess; ended: Promise<unknown> } {
+function consumer(
+  process: NodeProcess,
+  account: Account
+): { child: ChildProcess; ended: Promise<unknown> } {
   const script = fileURLToPath(new URL('./pull-consumer.ts', import.meta.url))
   const args = ['--import', 'tsx', script, join(process.dataDir, 'api.json'), 'worker']
   const child = spawn('node', args, { stdio: ['ignore', 'pipe', 'ignore'] })
@@ -124,9 +155,16 @@ function consumer(process: NodeProcess, account: Account): { child: ChildProcess
 }
 
 async function subscribeAndPublish(process: NodeProcess, count: number): Promise<string[]> {
-  await process.call('PUT', '/v1/subscriptions/worker', { filter: 'work/#', from: 'earliest', ackTimeoutMs: 1000 })
+  await process.call('PUT', '/v1/subscriptions/worker', {
+    filter: 'work/#',
+    from: 'earliest',
+    ackTimeoutMs: 1000
+  })
   const lines = Array.from({ length: count }, (_, index) => `task ${index}`)
-  const response = await process.fetch('/v1/publish/work/tasks?split=lines', { method: 'POST', body: lines.join('\n') })
+  const response = await process.fetch('/v1/publish/work/tasks?split=lines', {
+    method: 'POST',
+    body: lines.join('\n')
+  })
   expect(response.status).toBe(202)
   return lines
 }
@@ -152,7 +190,10 @@ describe('crash: durable subscriber', () => {
         await ended
       }
       consumer(process, account)
-      await eventually(() => account.payloads.size === lines.length || undefined, { timeoutMs: MINUTE, what: 'every message handled' })
+      await eventually(() => account.payloads.size === lines.length || undefined, {
+        timeoutMs: MINUTE,
+        what: 'every message handled'
+      })
       expect(account.wrongRepeats).toEqual([])
       expect([...account.payloads].toSorted()).toEqual(lines.toSorted())
     },
@@ -172,7 +213,10 @@ describe('crash: durable subscriber', () => {
         await process.kill()
         await process.start()
       }
-      await eventually(() => account.payloads.size === lines.length || undefined, { timeoutMs: MINUTE, what: 'every message handled' })
+      await eventually(() => account.payloads.size === lines.length || undefined, {
+        timeoutMs: MINUTE,
+        what: 'every message handled'
+      })
       expect(account.wrongRepeats).toEqual([])
       expect([...account.payloads].toSorted()).toEqual(lines.toSorted())
     },

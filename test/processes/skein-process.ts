@@ -67,7 +67,12 @@ export async function finished(child: ChildProcess): Promise<Result> {
   child.stdout?.on('data', (chunk: Buffer) => out.push(chunk))
   child.stderr?.on('data', (chunk: Buffer) => err.push(chunk))
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null]
-  return { code, signal, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }
+  return {
+    code,
+    signal,
+    stdout: Buffer.concat(out).toString(),
+    stderr: Buffer.concat(err).toString()
+  }
 }
 
 /** Resolves once `condition` gives something; asks again every few ms. Rejects after `timeoutMs` with what it knows. */
@@ -96,7 +101,8 @@ export async function temporaryFolder(onEnd: (undo: () => Promise<void>) => void
   return path
 }
 
-export const randomMesh = (): string => `test-${process.pid}-${Math.random().toString(36).slice(2, 10)}`
+export const randomMesh = (): string =>
+  `test-${process.pid}-${Math.random().toString(36).slice(2, 10)}`
 
 /** One node in a process of its own, whose data dir outlives it. */
 export class NodeProcess {
@@ -140,11 +146,15 @@ export class NodeProcess {
     const line = await Promise.race([
       once(lines, 'line').then(([text]) => text as string),
       once(child, 'exit').then(([code]) => {
-        throw new Error(`the node ended with ${String(code)} before it was ready: ${this.log.join('')}`)
+        throw new Error(
+          `the node ended with ${String(code)} before it was ready: ${this.log.join('')}`
+        )
       })
     ])
     this.#ready = JSON.parse(line) as Ready
-    const api = JSON.parse(await readFile(join(this.dataDir, 'api.json'), 'utf8')) as { token: string }
+    const api = JSON.parse(await readFile(join(this.dataDir, 'api.json'), 'utf8')) as {
+      token: string
+    }
     this.#token = api.token
     return this.#ready
   }
