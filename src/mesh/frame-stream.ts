@@ -89,7 +89,11 @@ export class Libp2pFrameStream implements FrameStream {
   async *#read(source: AsyncIterable<Uint8Array | Uint8ArrayList>): AsyncGenerator<Uint8Array> {
     const bytes = pipe(source, (chunks) => decode(chunks, { maxDataLength: STREAM_FRAME_BYTES }))
     try {
-      for await (const frame of bytes) yield frame.subarray()
+      for await (const frame of bytes) {
+        const { buffer, byteOffset, length } = frame.subarray()
+        // Never a Buffer, whose `slice` shares its memory.
+        yield new Uint8Array(buffer, byteOffset, length)
+      }
     } catch (error) {
       if (this.#stream.status === 'open') this.#stream.abort(error as Error)
       throw this.#failure ?? gone(error)

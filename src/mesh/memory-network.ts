@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.ts'
-import { SkeinError } from '../core/errors.ts'
+import { isSkeinError, SkeinError } from '../core/errors.ts'
 import { Emitter } from '../core/events.ts'
 import { silentLogger } from '../core/logger.ts'
 import type { Logger } from '../core/logger.ts'
@@ -395,7 +395,12 @@ class MemoryTransport implements Transport {
   }
 
   #deliver(from: PeerId, bytes: Uint8Array): void {
-    this.#neighbours.get(from)?.receiver.push(bytes)
+    try {
+      this.#neighbours.get(from)?.receiver.push(bytes)
+    } catch (error) {
+      if (!isSkeinError(error, 'ERR_STREAM')) throw error
+      this.blame(from)
+    }
   }
 
   /** Heads flood along the members, each peer once. */

@@ -1,0 +1,4 @@
+import { memoryNet } from './harness.ts'
+import { transportSuite } from './transport-suite.ts'
+
+transportSuite('in memory', memoryNet)
