@@ -118,7 +118,8 @@ export class ApiClient {
           options.signal?.aborted ? (options.signal.reason as Error) : this.#unreachable(error)
         )
       )
-      outgoing.end(options.body)
+      // As bytes: a string would be joined with the headers, and both written as UTF-8.
+      outgoing.end(options.body === undefined ? undefined : Buffer.from(options.body))
     })
   }
 

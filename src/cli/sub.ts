@@ -96,8 +96,7 @@ class Subscriber {
     for (;;) {
       try {
         return await client.stream(`/v1/subscribe?${this.#query()}`, {
-          headers: this.#cursor === undefined ? {} : { 'last-event-id': this.#cursor },
-          signal: this.#signal
+          headers: this.#cursor === undefined ? {} : { 'last-event-id': this.#cursor }
         })
       } catch (error) {
         const taken = isSkeinError(error, 'ERR_SUBSCRIPTION_IN_USE')
@@ -124,27 +123,38 @@ class Subscriber {
   async #consume(client: ApiClient, response: IncomingMessage): Promise<void> {
     const { durable } = this.#options
     const acknowledger = durable === undefined ? undefined : new Acknowledger(client, durable)
-    const parser = new EventParser()
-    response.setEncoding('utf8')
+    // The node takes back what is not acknowledged when the stream ends: so the acknowledgements go first.
+    const end = async (): Promise<void> => {
+      await acknowledger?.flush().catch((error: unknown) => {
+        if (!isSkeinError(error)) throw error
+        say(`skein: not all messages could be acknowledged and will come again (${error.code})`)
+      })
+      response.destroy()
+    }
+    const onAbort = (): void => void end()
+    this.#signal.addEventListener('abort', onAbort, { once: true })
     try {
-      for await (const text of response) {
-        const messages = this.#messagesOf(parser.push(text as string))
-        if (messages.length === 0) continue
-        await print(this.#format(messages))
-        this.#left -= messages.length
-        acknowledger?.add(messages.map((message) => message.skeinid))
-        if (this.#left === 0) break
-      }
+      await this.#copy(response, (ids) => acknowledger?.add(ids))
     } catch (error) {
       if (isSkeinError(error)) throw error
       throw new SkeinError('ERR_NO_NODE', 'The connection to the node is lost', { cause: error })
     } finally {
-      // What is printed is acknowledged, even when interrupted.
-      await acknowledger?.flush().catch((error: unknown) => {
-        if (isSkeinError(error))
-          say(`skein: not all messages could be acknowledged (${error.code})`)
-        else throw error
-      })
+      this.#signal.removeEventListener('abort', onAbort)
+      await end()
+    }
+  }
+
+  async #copy(response: IncomingMessage, printed: (ids: string[]) => void): Promise<void> {
+    const parser = new EventParser()
+    response.setEncoding('utf8')
+    for await (const text of response.iterator({ destroyOnReturn: false })) {
+      if (this.#signal.aborted) return
+      const messages = this.#messagesOf(parser.push(text as string))
+      if (messages.length === 0) continue
+      await print(this.#format(messages))
+      this.#left -= messages.length
+      printed(messages.map((message) => message.skeinid))
+      if (this.#left === 0) return
     }
   }
 

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { AddressInfo, Socket } from 'node:net'
 import { fastify } from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -170,6 +171,8 @@ class HttpSidecar implements Sidecar {
     this.#subscriptions = new OpenSubscriptions({ node, logger })
     this.#app = this.#build()
     const { signal } = this.#stopping
+    // Every streamed request listens to it.
+    setMaxListeners(0, signal)
     const subscriptions = this.#subscriptions
     addGuards(this.#app, createAccess({ ...init, allowHosts: this.#hosts() }))
     addPublishRoutes(this.#app, { node, signal })

@@ -101,7 +101,7 @@ class FakeSubscription implements Subscription {
       await Promise.race([
         new Promise<void>((resolve) => {
           this.#wakers.add(resolve)
-          signal?.addEventListener('abort', () => resolve(), { once: true })
+          signal?.addEventListener('abort', () => resolve(), { signal: timer.signal })
         }),
         wait(left, undefined, { signal: timer.signal, ref: false }).catch(() => {})
       ])
