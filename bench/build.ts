@@ -1,0 +1,35 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { Places } from './harness/team.ts'
+import { peersFolder } from './adapters/peer-packages.ts'
+
+const BENCH = new URL('./', import.meta.url)
+const ROOT = new URL('../', BENCH)
+
+export const RESULTS = fileURLToPath(new URL('results/', BENCH))
+
+/**
+ * Compiles the package, and the bench itself: workers run plain JavaScript without a loader, as users do. Types are
+ * not checked here; `npm run check` does.
+ */
+export function build(packageToo: boolean): Places {
+  const skein = new URL('dist/index.js', ROOT)
+  if (packageToo) compile('src', '--noCheck')
+  else if (!existsSync(skein)) throw new Error('there is no dist/index.js; leave out --no-build')
+  compile('bench')
+  return {
+    build: new URL('results/build/', BENCH),
+    skeinUrl: skein.href,
+    peersDir: peersFolder(BENCH)
+  }
+}
+
+function compile(project: string, ...more: readonly string[]): void {
+  execFileSync(
+    process.execPath,
+    ['node_modules/typescript/bin/tsc', '-p', project, ...more],
+    // The figures alone go to stdout.
+    { cwd: ROOT, stdio: ['ignore', 2, 2] }
+  )
+}
