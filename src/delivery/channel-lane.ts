@@ -157,8 +157,9 @@ export class ChannelLane {
       const { attempt } = permit
       const message = this.#init.message(candidate, { attempt, late: candidate.entry.late })
       if (ledger.add(candidate.offset, message, attempt).ready) return message
+      // Its attempt is being written; what follows shares the write.
       this.#retrying++
-      return undefined
+      if (!this.#init.hasRoom()) return undefined
     }
   }
 
