@@ -87,13 +87,15 @@ async function open(options: StartOptions): Promise<Running> {
     ...(options.name === undefined ? {} : { name: options.name })
   })
   const token = await tokenOf(options)
+  const { parseHttpAddress, serve } = await import('../sidecar/index.ts')
+  // Before anything is created on disk.
+  if (options.http !== undefined && options.http !== 'off') parseHttpAddress(options.http)
   const dataDir = resolve(
     options.dataDir ?? defaultDataDir(options.mesh ?? 'default', options.name)
   )
   const node = await openNode(options, dataDir, logger)
   if (options.http === 'off') return { node, dataDir, api: undefined, stop: () => node.stop() }
   try {
-    const { serve } = await import('../sidecar/index.ts')
     const served = await serve(node, {
       http: options.http,
       token,

@@ -1,11 +1,14 @@
 import { PassThrough } from 'node:stream'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { EventParser } from '../../src/cli/event-parser.ts'
 import { lineBatches } from '../../src/cli/line-batches.ts'
 import { SkeinError } from '../../src/core/errors.ts'
 import { LIMITS } from '../../src/core/limits.ts'
 import { fakeNode, launch, run } from './command.ts'
+
+// Each test runs one process or more.
+vi.setConfig({ testTimeout: 60_000 })
 
 const NEVER = new AbortController().signal
 
