@@ -30,7 +30,7 @@ export function userDataHome(env: NodeJS.ProcessEnv = process.env): string {
 }
 
 /** The folder under which nodes without `--data-dir` keep their data. */
-export function skeinHome(env: NodeJS.ProcessEnv = process.env): string {
+function skeinHome(env: NodeJS.ProcessEnv = process.env): string {
   return join(userDataHome(env), 'skein')
 }
 

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { EVENT_ATTRIBUTES, isJsonType, isTextType } from '../sidecar/cloud-event.ts'
 import { escapeControls } from './terminal.ts'
 
 /** A message as the event stream shows it. */
@@ -16,26 +17,6 @@ export interface ReceivedEvent {
   readonly [attribute: string]: unknown
 }
 
-const ATTRIBUTES = new Set([
-  'specversion',
-  'id',
-  'source',
-  'type',
-  'subject',
-  'time',
-  'datacontenttype',
-  'data_base64',
-  'skeinid',
-  'skeintopic',
-  'skeinattempt',
-  'skeinheaders',
-  'expirytime',
-  'partitionkey',
-  'sequence'
-])
-
-const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i
-const TEXT_TYPE = /^text\//i
 const SOURCE_PREFIX = 'skein:'
 
 export function payloadOf(event: ReceivedEvent): Buffer {
@@ -43,7 +24,7 @@ export function payloadOf(event: ReceivedEvent): Buffer {
 }
 
 function headersOf(event: ReceivedEvent): Record<string, string> {
-  const own = Object.entries(event).filter(([name]) => !ATTRIBUTES.has(name))
+  const own = Object.entries(event).filter(([name]) => !EVENT_ATTRIBUTES.has(name))
   const rest = Object.entries(JSON.parse(event.skeinheaders ?? '{}') as Record<string, string>)
   return Object.fromEntries([...own.map(([name, value]) => [name, String(value)]), ...rest])
 }
@@ -54,8 +35,8 @@ function payloadFields(event: ReceivedEvent): { payload: unknown } | { payloadBa
   const bytes = payloadOf(event)
   if (!isUtf8(bytes)) return { payloadBase64: event.data_base64 }
   const text = bytes.toString('utf8')
-  if (type === undefined || TEXT_TYPE.test(type)) return { payload: text }
-  if (!JSON_TYPE.test(type)) return { payloadBase64: event.data_base64 }
+  if (type === undefined || isTextType(type)) return { payload: text }
+  if (!isJsonType(type)) return { payloadBase64: event.data_base64 }
   try {
     return { payload: JSON.parse(text) as unknown }
   } catch {

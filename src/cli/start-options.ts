@@ -10,7 +10,7 @@ interface OptionSpec {
 }
 
 /** Every option of `start` by its key in the configuration file. */
-export const START_OPTIONS = {
+const START_OPTIONS = {
   name: { kind: 'text', flag: '--name' },
   mesh: { kind: 'text', flag: '--mesh' },
   dataDir: { kind: 'text', flag: '--data-dir' },

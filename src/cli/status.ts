@@ -22,11 +22,7 @@ type Topic = Json<TopicStatus>
 type Registered = Json<SubscriptionStatus>
 
 /** Asks the chosen node one question. */
-export async function ask<Result>(
-  options: ClientOptions,
-  path: string,
-  method = 'GET'
-): Promise<Result> {
+async function ask<Result>(options: ClientOptions, path: string, method = 'GET'): Promise<Result> {
   const client = new ApiClient(await locateNode(options))
   try {
     return await client.json<Result>(method, path)

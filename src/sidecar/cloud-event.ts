@@ -15,6 +15,7 @@ export const EVENT_ATTRIBUTES: ReadonlySet<string> = new Set([
   'datacontenttype',
   'dataschema',
   'data',
+  'data_base64',
   'skeinid',
   'skeintopic',
   'skeinattempt',
@@ -67,8 +68,8 @@ function dataJson(message: Message, encoding: DataEncoding): string {
   const { payload, contentType } = message
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
   if (encoding === 'auto' && contentType !== undefined && isUtf8(bytes)) {
-    if (TEXT_TYPE.test(contentType)) return `,"data":${JSON.stringify(bytes.toString('utf8'))}`
-    if (JSON_TYPE.test(contentType)) {
+    if (isTextType(contentType)) return `,"data":${JSON.stringify(bytes.toString('utf8'))}`
+    if (isJsonType(contentType)) {
       const text = bytes.toString('utf8')
       // Numbers stay as they were written. A line break in JSON is only space, and would end an event's line.
       if (isJson(text)) return `,"data":${text.replace(/[\r\n]+/g, ' ')}`

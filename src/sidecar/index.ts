@@ -10,7 +10,7 @@ export type { Sidecar, SidecarComponents, SidecarInit } from './server.ts'
 export type { Problem } from './problem.ts'
 
 /** Where the HTTP interface listens when nothing is said. */
-export const DEFAULT_HTTP = '127.0.0.1:7400'
+const DEFAULT_HTTP = '127.0.0.1:7400'
 
 export interface ServeOptions {
   /** `host:port`. Default 127.0.0.1:7400, or the next free port when that is taken; a given one is exact. */

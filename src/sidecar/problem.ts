@@ -2,7 +2,7 @@ import { ERRORS, SkeinError, isSkeinError } from '../core/errors.ts'
 import type { ErrorCode, ErrorDetails } from '../core/errors.ts'
 
 /** Media type of RFC 9457. */
-export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
+const PROBLEM_TYPE = 'application/problem+json; charset=utf-8'
 
 /** An error as the HTTP interface shows it (RFC 9457). */
 export interface Problem {
@@ -19,7 +19,7 @@ export interface Problem {
 }
 
 /** Seconds after which a refused call may be tried again. */
-export const RETRY_AFTER_SECONDS = 1
+const RETRY_AFTER_SECONDS = 1
 
 /** The problem document of `error`; `status` replaces the table's where HTTP knows better. */
 export function problemOf(error: SkeinError, status: number = error.status): Problem {

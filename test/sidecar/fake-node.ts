@@ -40,7 +40,7 @@ interface Durable {
   open: FakeSubscription | undefined
 }
 
-export function matches(filter: string, topic: string): boolean {
+function matches(filter: string, topic: string): boolean {
   const levels = topic.split('/')
   const parts = filter.split('/')
   for (const [i, part] of parts.entries()) {
