@@ -59,6 +59,8 @@ export interface BrokerCommand {
 }
 
 export interface BrokerContext {
+  /** The compiled bench. */
+  readonly build: URL
   readonly options: AdapterOptions
   readonly port: number
   readonly dir: string

@@ -7,8 +7,8 @@ import type { AdapterContext, AdapterNode, BrokerCommand, BrokerContext, Role } 
  * What the disk allows: a server of a few lines that appends every message to one file and answers after the sync;
  * whatever arrived during one sync shares the next.
  */
-export function broker({ port, dir }: BrokerContext): BrokerCommand {
-  const server = fileURLToPath(new URL('./durable-floor-server.js', import.meta.url))
+export function broker({ build, port, dir }: BrokerContext): BrokerCommand {
+  const server = fileURLToPath(new URL('bench/adapters/durable-floor-server.js', build))
   return { command: process.execPath, args: [server, String(port), `${dir}/log`] }
 }
 

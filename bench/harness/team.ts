@@ -39,7 +39,8 @@ export class Team {
     const [brokerPort = 0, ...ports] = await freePorts(2 + cell.subscribers)
     const { broker } = (await ADAPTERS[adapter]()) as Awaited<ReturnType<(typeof ADAPTERS)['nats']>>
     if (broker !== undefined) {
-      this.#broker = new BrokerProcess(broker({ options, port: brokerPort, dir: this.#dir }))
+      const { build } = this.#places
+      this.#broker = new BrokerProcess(broker({ options, build, port: brokerPort, dir: this.#dir }))
       await this.#broker.listening(brokerPort)
     }
     const addresses: unknown[] = []
