@@ -5,7 +5,7 @@ import type { PublishOptions } from '../node/contract.ts'
 import { optionError, parseChoice, parseInteger, parseSeconds } from './query.ts'
 
 /** How the body of a publish request becomes messages. */
-export type BodyMode = 'single' | 'lines' | 'ndjson'
+type BodyMode = 'single' | 'lines' | 'ndjson'
 
 /** A publish request without its body. */
 export interface PublishRequest {
