@@ -67,4 +67,4 @@ const answer = {
   log: nodes.map((node) => node.log.join(''))
 }
 await Promise.all(nodes.map((node) => node.kill('SIGTERM')))
-console.log(JSON.stringify(answer))
+process.stdout.write(`${JSON.stringify(answer)}\n`)

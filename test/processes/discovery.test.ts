@@ -22,9 +22,9 @@ describe('discovery: three nodes that are told nothing of each other', () => {
     await writeFile(join(folder, 'text'), text)
     const args = [folder, join(folder, 'text'), String(lines)]
     const outcome = await inNamespace<Outcome>(context, LAN, 'discovery-scenario.ts', args)
-    console.info(
+    process.stdout.write(
       `three nodes met ${Math.round(outcome.discoveryMs)} ms after the third was ready; ` +
-        `${lines} lines took ${Math.round(outcome.transferMs)} ms`
+        `${lines} lines took ${Math.round(outcome.transferMs)} ms\n`
     )
     expect(outcome).toMatchObject({ published: lines, codes: [0, 0] })
     expect(outcome.discoveryMs).toBeLessThan(2000)
