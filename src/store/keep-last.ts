@@ -1,0 +1,139 @@
+import { LIMITS } from '../core/limits.ts'
+import { decodeMessages } from '../wire/body.ts'
+import { FLAGS } from '../wire/record.ts'
+import type { SealedRecord } from '../wire/record.ts'
+import type { JournalEntry, JournalState, RetentionPolicy } from './contract.ts'
+import type { Journal, PlacedRow } from './journal.ts'
+
+/** A record whose body may go. */
+export interface Compaction {
+  readonly record: SealedRecord
+  readonly bornAt: number
+  readonly late: boolean
+}
+
+export interface CompactionInit {
+  readonly journal: Journal
+  readonly channel: string
+  readonly bounds: JournalState
+  readonly policy: RetentionPolicy
+  /** Local wall clock, ms. */
+  readonly now: number
+  /** Bytes held by the channel. */
+  readonly bytes: number
+}
+
+export interface CompactionPlan {
+  readonly drop: readonly Compaction[]
+  /** Rows at the start of the journal of which nothing is needed any more, header included. */
+  readonly gone: readonly PlacedRow[]
+}
+
+/** Pages of journal offsets, each read in one go. */
+const PAGE_BYTES = LIMITS.readBytes
+
+/**
+ * Which records hold no value that is still wanted: each message has `keepLast` newer ones of the same topic and
+ * key, or is too old or too much and not the last of its key, or is a tombstone older than twice the age limit.
+ */
+export async function compactable(init: CompactionInit): Promise<CompactionPlan> {
+  const { channel, bounds, journal, policy } = init
+  const newer = await countValues(journal, channel, bounds)
+  const drop: Compaction[] = []
+  const gone: PlacedRow[] = []
+  let prefix = true
+  let { bytes } = init
+  let messages = bounds.next - bounds.first
+  for await (const entry of entriesOf(journal, channel, bounds)) {
+    const crowded = bytes > policy.maxBytes || messages > policy.maxMessages
+    const wanted = entry.record !== undefined && isWanted(entry, newer, { ...init, crowded })
+    if (wanted) prefix = false
+    else {
+      messages -= entry.count
+      if (entry.record !== undefined) {
+        bytes -= entry.record.bytes.length
+        drop.push({ record: entry.record, bornAt: entry.bornAt, late: entry.late })
+      }
+      if (prefix) gone.push(placedRow(entry))
+    }
+  }
+  return { drop, gone }
+}
+
+/** How many values of each topic and key stand in the journal. */
+async function countValues(
+  journal: Journal,
+  channel: string,
+  bounds: JournalState
+): Promise<Map<string, number>> {
+  const counts = new Map<string, number>()
+  for await (const { record } of entriesOf(journal, channel, bounds)) {
+    if (record === undefined || isControl(record)) continue
+    for (const message of decodeMessages(record.body, record.header.count)) {
+      const name = valueName(message)
+      counts.set(name, (counts.get(name) ?? 0) + 1)
+    }
+  }
+  return counts
+}
+
+async function* entriesOf(
+  journal: Journal,
+  channel: string,
+  { first, next }: JournalState
+): AsyncGenerator<JournalEntry> {
+  for (let offset = first; offset < next;) {
+    const entries = await journal.read(channel, offset, PAGE_BYTES)
+    const last = entries.at(-1)
+    if (last === undefined) return
+    for (const entry of entries) if (entry.offset < next) yield entry
+    offset = last.offset + last.count
+  }
+}
+
+/** Is one of the record's messages still wanted? Counts down what is newer than each. */
+function isWanted(
+  entry: JournalEntry,
+  newer: Map<string, number>,
+  { now, policy, crowded }: { now: number; policy: RetentionPolicy; crowded: boolean }
+): boolean {
+  const { record } = entry
+  const old = entry.bornAt < now - policy.maxAgeMs
+  if (record === undefined) return false
+  if (isControl(record)) return !old
+  let wanted = false
+  for (const message of decodeMessages(record.body, record.header.count)) {
+    const name = valueName(message)
+    const left = (newer.get(name) ?? 1) - 1
+    newer.set(name, left)
+    const needed = old || crowded ? 1 : Math.max(1, policy.keepLast ?? 1)
+    const expiredTombstone =
+      message.payload.length === 0 && entry.bornAt < now - 2 * policy.maxAgeMs
+    if (left < needed && !(left === 0 && expiredTombstone)) wanted = true
+  }
+  return wanted
+}
+
+function isControl(record: SealedRecord): boolean {
+  return (record.header.flags & FLAGS.control) !== 0
+}
+
+function valueName({ suffix, key }: { suffix: string; key: string | undefined }): string {
+  return key === undefined ? suffix : `${suffix}\0${key}`
+}
+
+function placedRow(entry: JournalEntry): PlacedRow {
+  const { header, offset, count, bornAt, late } = entry
+  const place = { from: offset, to: offset + count - 1 }
+  if (header === undefined) return { ...place, row: undefined }
+  const { publisher, session, first } = header
+  return {
+    ...place,
+    row: { publisher, session, first, count, bornAt, late, bytes: headBytes(entry) }
+  }
+}
+
+/** What is left of a compacted record is about this large; sizes of heads are not kept. */
+function headBytes({ record }: JournalEntry): number {
+  return record?.headLength ?? 0
+}

@@ -1,0 +1,156 @@
+import { isSkeinError } from '../core/errors.ts'
+import { openHead, openRecord } from '../wire/sealed-record.ts'
+import type { RecordHead, SealedRecord } from '../wire/record.ts'
+import type { SequenceRange } from './contract.ts'
+import { sameBytes } from './held-log.ts'
+import type { HeldLog, Loss } from './held-log.ts'
+import { keyNumber, numberKey, successor } from './keys.ts'
+import { isCorruption } from './level.ts'
+import type { Level } from './level.ts'
+import { visitRows } from './row-scan.ts'
+import type { LogSlot } from './mirror.ts'
+import { decodeRecordRow } from './rows.ts'
+
+/** A record row whose content is what its publisher signed. */
+export interface LogRow extends SequenceRange {
+  readonly head: RecordHead
+  /** Undefined where only the header is left. */
+  readonly record: SealedRecord | undefined
+  readonly bornAt: number
+  readonly late: boolean
+  readonly bytes: number
+}
+
+/** What a read found. */
+export interface LogRead {
+  readonly rows: readonly LogRow[]
+  /** Ranges that should be held and are missing or damaged. */
+  readonly losses: readonly Loss[]
+  /** Keys of damaged rows. */
+  readonly badKeys: readonly Buffer[]
+  /** Bytes read. */
+  readonly bytes: number
+  /** What was asked for has been read up to here. */
+  readonly covered: number
+}
+
+export interface ReadRange extends SequenceRange {
+  /** The read ends with the record that exceeds it. */
+  readonly maxBytes: number
+}
+
+/**
+ * Opens the row at `sequence` of a log and checks all that is covered by its digest. The signature was verified
+ * when the record came in, and the digest is compared along the chain. Undefined when it is damaged.
+ */
+export function openRow(slot: LogSlot, sequence: number, value: Buffer): LogRow | undefined {
+  const row = decodeRecordRow(value)
+  if (row === undefined) return undefined
+  const { bornAt, late, bytes } = row
+  try {
+    const record = row.headOnly ? undefined : openRecord(bytes, { verify: false })
+    const head: RecordHead = record ?? openHead(bytes, { verify: false })
+    const { header } = head
+    const { channel, publisher, session } = slot.committed
+    const belongs =
+      header.first === sequence &&
+      header.session === session &&
+      header.publisher === publisher &&
+      header.channel === channel
+    if (!belongs) return undefined
+    const to = sequence + header.count - 1
+    return { from: sequence, to, head, record, bornAt, late, bytes: bytes.length }
+  } catch (error) {
+    if (isSkeinError(error, 'ERR_RECORD')) return undefined
+    throw error
+  }
+}
+
+/** Reads records of a log that end at or above `range.from`, and checks them against what should be held. */
+export async function readRows(level: Level, slot: LogSlot, range: ReadRange): Promise<LogRead> {
+  const log = slot.committed
+  const start = await firstKey(level, slot, range.from)
+  const rows: LogRow[] = []
+  const badKeys: Buffer[] = []
+  let bytes = 0
+  let covered = range.to
+  const take = (key: Buffer, value: Buffer): boolean => {
+    const sequence = keyNumber(key)
+    bytes += value.length
+    const row = openRow(slot, sequence, value)
+    const last = rows.at(-1)
+    if (row === undefined) badKeys.push(key)
+    else if (last !== undefined && !follows(last, row)) badKeys.push(key)
+    else rows.push(row)
+    if (bytes <= range.maxBytes) return true
+    covered = Math.min(range.to, row?.to ?? sequence)
+    return false
+  }
+  const open = range.to >= Number.MAX_SAFE_INTEGER
+  const lt = open ? successor(slot.recordPrefix) : numberKey(slot.recordPrefix, range.to + 1)
+  await visitRows(level, { gte: start, lt }, take)
+  const losses = lossesIn(log, { from: range.from, to: covered }, rows)
+  return { rows: rows.filter(({ to }) => to >= range.from), losses, badKeys, bytes, covered }
+}
+
+/** May `row` stand after `last`? Not over it, and where it touches it, chained to it. */
+function follows(last: LogRow, row: LogRow): boolean {
+  if (row.from > last.to + 1 || row.from < last.from) return true
+  return row.from === last.to + 1 && sameBytes(last.head.digest, row.head.header.previous)
+}
+
+/** The key of the record that holds `from`, or of the first above it. */
+async function firstKey(level: Level, slot: LogSlot, from: number): Promise<Buffer> {
+  const key = numberKey(slot.recordPrefix, from)
+  if (from <= 1) return key
+  const below = level.keys({ gte: slot.recordPrefix, lte: key, reverse: true, limit: 1 })
+  try {
+    return (await below.next()) ?? key
+  } catch (error) {
+    if (isCorruption(error)) return key
+    throw error
+  } finally {
+    await below.close()
+  }
+}
+
+/** What of `range` should be held by `log` and is not among `rows`. */
+export function lossesIn(log: HeldLog, range: SequenceRange, rows: readonly LogRow[]): Loss[] {
+  const losses: Loss[] = []
+  const held = [{ from: log.floor, to: log.head }, ...log.islands]
+  for (const segment of held) {
+    const to = Math.min(segment.to, range.to)
+    let next = Math.max(segment.from, range.from)
+    let below: LogRow | undefined
+    for (const row of rows) {
+      if (row.to < next) below = row.to === next - 1 ? row : below
+      if (row.to < next || row.from > to) continue
+      if (row.from > next) losses.push(lossOf(log, { from: next, to: row.from - 1 }, below, row))
+      next = row.to + 1
+      below = row
+    }
+    if (next <= to) losses.push(lossOf(log, { from: next, to }, below, undefined))
+  }
+  return losses
+}
+
+function lossOf(
+  log: HeldLog,
+  range: SequenceRange,
+  below: LogRow | undefined,
+  above: LogRow | undefined
+): Loss {
+  // Lost records cannot be counted; a log's share of its bytes is near enough.
+  const held = Math.max(1, log.head - log.floor + 1)
+  const share = Math.min(1, (range.to - range.from + 1) / held)
+  return {
+    ...range,
+    records: Math.max(1, Math.round(log.records * share)),
+    bytes: Math.round(log.bytes * share),
+    below: below?.head.digest,
+    above:
+      above === undefined
+        ? undefined
+        : { previous: above.head.header.previous, bornAt: above.bornAt }
+  }
+}
