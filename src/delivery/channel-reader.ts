@@ -4,7 +4,7 @@ import { isSkeinError } from '../core/errors.ts'
 import type { DecodedMessage } from '../wire/body.ts'
 import { messagesOf } from '../wire/record-messages.ts'
 import { joinTopic } from '../wire/topic.ts'
-import type { Feed, LiveEntry } from './feed.ts'
+import { type Feed, LiveEntry } from './feed.ts'
 
 /** A message at its place in the journal, before it is decided whether to hand it over. */
 export interface Candidate {
@@ -58,6 +58,8 @@ export class ChannelReader {
   #loaded: JournalEntry[] = []
   #loading = false
   #current: LiveEntry | undefined
+  /** Of `#current`. */
+  #messages: readonly DecodedMessage[] = []
   #indexes: readonly number[] | undefined
   /** Next place in `#indexes`, or in the entry when all match. */
   #at = 0
@@ -104,7 +106,8 @@ export class ChannelReader {
   #fromCurrent(): Candidate | undefined {
     const current = this.#current
     if (current === undefined) return undefined
-    const { entry, messages } = current
+    const { entry } = current
+    const messages = this.#messages
     const indexes = this.#indexes
     const end = indexes === undefined ? messages.length : indexes.length
     while (this.#at < end) {
@@ -175,7 +178,8 @@ export class ChannelReader {
       return
     }
     try {
-      this.#use({ entry, messages: messagesOf(entry.record) }, undefined)
+      messagesOf(entry.record)
+      this.#use(new LiveEntry(entry, entry.record), undefined)
     } catch (error) {
       // Judged by an earlier version that took what this one refuses: it must not hold up the rest.
       if (!isSkeinError(error, 'ERR_RECORD')) throw error
@@ -185,6 +189,7 @@ export class ChannelReader {
 
   #use(live: LiveEntry, indexes: readonly number[] | undefined): void {
     this.#current = live
+    this.#messages = live.messages
     this.#indexes = indexes
     this.#at = 0
   }

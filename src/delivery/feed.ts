@@ -1,14 +1,25 @@
 import { LIMITS } from '../core/limits.ts'
 import type { JournalEntry, Store } from '../store/contract.ts'
 import type { DecodedMessage } from '../wire/body.ts'
+import type { SealedRecord } from '../wire/record.ts'
 import { messagesOf } from '../wire/record-messages.ts'
 import { joinTopic } from '../wire/topic.ts'
 import { TopicTrie } from '../wire/topic-trie.ts'
 
-/** A journal entry with its messages decoded, shared by all subscriptions of the node. */
-export interface LiveEntry {
+/** A journal entry whose messages are decoded once, for all subscriptions of the node, when one wants them. */
+export class LiveEntry {
   readonly entry: JournalEntry
-  readonly messages: readonly DecodedMessage[]
+  readonly #record: SealedRecord
+
+  constructor(entry: JournalEntry, record: SealedRecord) {
+    this.entry = entry
+    this.#record = record
+  }
+
+  /** Throws ERR_RECORD for a body that is no list of messages. */
+  get messages(): readonly DecodedMessage[] {
+    return messagesOf(this.#record)
+  }
 }
 
 /** Someone who wants to know of new messages. */
@@ -97,13 +108,13 @@ export class Feed {
     const tail = this.#tail(channel)
     tail.next = entry.offset + entry.count
     if (entry.record === undefined) return
-    const live: LiveEntry = { entry, messages: messagesOf(entry.record) }
+    const live = new LiveEntry(entry, entry.record)
     tail.entries.set(entry.offset, live)
     const bytes = entry.record.bytes.byteLength
     this.#order.push({ channel, offset: entry.offset, bytes })
     this.#bytes += bytes
     this.#forget()
-    this.#route(channel, live)
+    if (this.#trie.size > 0) this.#route(channel, live)
   }
 
   #forget(): void {

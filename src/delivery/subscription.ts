@@ -110,10 +110,13 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
   }
 
   inFlight(id: string): Message | undefined {
-    const { channel } = parseMessageId(id)
+    const { channel, publisher, sequence, session } = parseMessageId(id)
     const ledger = this.#lanes.get(channel)?.ledger
     if (ledger === undefined) return undefined
-    for (const entry of ledger.entries()) if (entry.held.id === id) return entry.held
+    for (const { held } of ledger.entries()) {
+      if (held.sequence !== sequence || held.session !== session) continue
+      if (held.publisher === publisher) return held
+    }
     return undefined
   }
 

@@ -43,6 +43,14 @@ interface Opened extends Interest {
   readonly subscription: OpenSubscription
   readonly from: From
   readonly createdAt: number
+  readonly tuning: Tuning
+}
+
+/** What a durable subscription keeps of the options it was created with; each opening may ask for others. */
+interface Tuning {
+  readonly maxInFlight: number
+  readonly ackTimeoutMs: number
+  readonly gapTimeoutMs: number
 }
 
 /** How often subscriptions look after what takes time, ms. */
@@ -107,6 +115,7 @@ export class Subscriptions {
     const { durable, signal } = options
     const registration = durable === undefined ? undefined : this.#find(durable)
     if (durable !== undefined) this.#assertFree(durable, text, registration)
+    const tuning = tuningOf(options, registration)
     const createdAt = registration?.createdAt ?? clock.now()
     const subscription = new OpenSubscription(
       { ...this.#components, stats: this.stats },
@@ -114,9 +123,7 @@ export class Subscriptions {
         filter: text,
         durable,
         autoAck: options.ack === 'auto',
-        maxInFlight: options.maxInFlight ?? LIMITS.maxInFlight,
-        ackTimeoutMs: options.ackTimeoutMs ?? LIMITS.ackTimeoutMs,
-        gapTimeoutMs: options.gapTimeoutMs ?? LIMITS.gapTimeoutMs,
+        ...tuning,
         createdAt,
         matches: (topic) => topicMatches(filter, topic),
         open: async (self) => {
@@ -127,6 +134,7 @@ export class Subscriptions {
             filter,
             from: options.from ?? 'now',
             createdAt,
+            tuning,
             held: new Map()
           })
         },
@@ -213,7 +221,12 @@ export class Subscriptions {
     for (const channel of this.#channelsOf(filter)) {
       cursors.set(channel, await this.#cursorFor(opened, channel, true))
     }
-    const registration = { name, filter: filter.filter, createdAt: opened.createdAt, options: {} }
+    const registration = {
+      name,
+      filter: filter.filter,
+      createdAt: opened.createdAt,
+      options: { ...opened.tuning }
+    }
     await store.register(registration, cursors)
     this.#registered.set(name, { filter, held: new Map(opened.held) })
     opened.held.clear()
@@ -326,6 +339,16 @@ export class Subscriptions {
         'the cursors could not be compared with what was trimmed'
       )
     }
+  }
+}
+
+function tuningOf(options: SubscribeOptions, registration: Registration | undefined): Tuning {
+  const registered = (registration?.options ?? {}) as Partial<Tuning>
+  const pick = (name: keyof Tuning): number => options[name] ?? registered[name] ?? LIMITS[name]
+  return {
+    maxInFlight: pick('maxInFlight'),
+    ackTimeoutMs: pick('ackTimeoutMs'),
+    gapTimeoutMs: pick('gapTimeoutMs')
   }
 }
 

@@ -7,9 +7,9 @@ import type { PeerId, ReceivedFrame, Transport, Verdict } from '../mesh/contract
 import type { AppendOutcome, LogRef, Store } from '../store/contract.ts'
 import type { HybridClock } from '../wire/hybrid-clock.ts'
 import { FLAGS, type RecordHead, type SealedRecord } from '../wire/record.ts'
+import { RecentCache } from '../wire/recent-cache.ts'
 import { messagesOf } from '../wire/record-messages.ts'
 import { openHead, openRecord, verifyHead } from '../wire/sealed-record.ts'
-import { RecentKeys } from './recent-keys.ts'
 
 export interface ReceiverComponents {
   readonly store: Store
@@ -70,9 +70,9 @@ export class Receiver {
   readonly #init: ReceiverInit
   readonly #emitter: Emitter<ReceiverEvents>
   /** Digests with the very signature that was found good for them. */
-  readonly #verified = new RecentKeys(RECENT_DIGESTS)
+  readonly #verified = new RecentCache<string, true>(RECENT_DIGESTS)
   /** Digests of records that were handed to the store. */
-  readonly #stored = new RecentKeys(RECENT_DIGESTS)
+  readonly #stored = new RecentCache<string, true>(RECENT_DIGESTS)
   #pendingBytes = 0
 
   constructor(
@@ -134,7 +134,7 @@ export class Receiver {
   }
 
   #keep(record: SealedRecord): Verdict | Promise<Verdict> {
-    this.#stored.add(digestKey(record))
+    this.#stored.set(digestKey(record), true)
     const size = record.bytes.byteLength
     this.#pendingBytes += size
     const stored = this.#components.store.append([{ record, ageMs: 0 }], { sync: false }).then(
@@ -207,7 +207,7 @@ export class Receiver {
     const key = proofKey(head)
     if (this.#verified.has(key)) return true
     if (!verifyHead(head)) return false
-    this.#verified.add(key)
+    this.#verified.set(key, true)
     return true
   }
 

@@ -10,6 +10,7 @@ export const PUBLIC_KEY_BYTES = 32
 const PREFIX = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20)
 
 const ids = new RecentCache<string, string>(1024)
+const keys = new RecentCache<string, Uint8Array>(1024)
 
 /** The PeerId, as text (`12D3KooW...`), of a raw Ed25519 public key. Throws ERR_OPTIONS on another length. */
 export function peerIdFromPublicKey(publicKey: Uint8Array): string {
@@ -30,8 +31,10 @@ export function peerIdFromPublicKey(publicKey: Uint8Array): string {
   return id
 }
 
-/** The raw Ed25519 public key in a PeerId. Throws ERR_OPTIONS when it is none, or one of another key type. */
+/** The raw Ed25519 public key in a PeerId; shared, not to be written to. Throws ERR_OPTIONS when it is none, or one of another key type. */
 export function publicKeyFromPeerId(id: string): Uint8Array {
+  const known = keys.get(id)
+  if (known !== undefined) return known
   const bytes = id.length <= 64 ? decodeBase58(id) : undefined
   const valid =
     bytes !== undefined &&
@@ -43,7 +46,9 @@ export function publicKeyFromPeerId(id: string): Uint8Array {
       `'${id.slice(0, 64)}' is not the PeerId of an Ed25519 key; it would begin with 12D3KooW`
     )
   }
-  return bytes.slice(PREFIX.length)
+  const key = bytes.slice(PREFIX.length)
+  keys.set(id, key)
+  return key
 }
 
 /** undefined where `text` is not base58: the decoder says so by throwing errors of no fixed kind. */

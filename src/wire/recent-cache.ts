@@ -27,6 +27,15 @@ export class RecentCache<Key, Value> {
     this.#young.set(key, value)
   }
 
+  has(key: Key): boolean {
+    return this.#young.has(key) || this.#old.has(key)
+  }
+
+  delete(key: Key): void {
+    this.#young.delete(key)
+    this.#old.delete(key)
+  }
+
   clear(): void {
     this.#young.clear()
     this.#old.clear()
