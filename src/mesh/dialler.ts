@@ -16,6 +16,8 @@ const RECENT_MS = 3_600_000
 /** A dial into a cut must not take longer than the cap. Every fourth one is patient, for long distances. */
 const RECENT_TIMEOUT_MS = 1000
 const PATIENT_TIMEOUT_MS = 6000
+/** A connection that ends sooner than this did not last: it is no reason to dial at once. */
+const LASTING_MS = 5000
 /** Peers not seen for a week are forgotten. */
 const FORGET_MS = 7 * 24 * 3_600_000
 /** The peer with the greater id waits this long for the other's dial, so that a pair gets one connection. */
@@ -59,6 +61,10 @@ interface Target {
   attempt: number
   dialling: boolean
   timer: Timer | undefined
+  /** Monotonic time before which a refusal is respected. */
+  notBefore: number
+  /** Monotonic time of the last connection. */
+  connectedAt: number | undefined
 }
 
 /** Dials every peer it knows of, and dials again with capped, jittered waits for as long as the node runs. */
@@ -115,26 +121,33 @@ export class Dialler {
       const [oldest] = target.addresses
       target.addresses.delete(oldest as string)
     }
-    if (this.#init.isConnected(peer.id)) return
+    if (this.#init.isConnected(peer.id) || (target.attempt === 0 && target.timer !== undefined))
+      return
     target.attempt = 0
-    this.#schedule(target, peer.id < this.#init.self ? YIELD_MS : 0)
+    this.#schedule(target, this.#yield(peer.id))
   }
 
   connected(peer: PeerId): void {
-    const target = this.#peers.get(peer)
-    if (target === undefined) return
-    target.lastSeen = this.#clock.now()
-    target.attempt = 0
-    target.timer?.cancel()
-    target.timer = undefined
+    for (const target of this.#of(peer)) {
+      target.lastSeen = this.#clock.now()
+      target.connectedAt = this.#clock.monotonic()
+      target.timer?.cancel()
+      target.timer = undefined
+    }
   }
 
+  /** Dials again at once; after a connection that did not last, only as after a failed dial. */
   disconnected(peer: PeerId): void {
-    for (const target of this.#all()) {
-      if (target.peer !== peer) continue
+    for (const target of this.#of(peer)) {
       target.lastSeen = this.#clock.now()
-      target.attempt = 0
-      this.#schedule(target, peer < this.#init.self ? YIELD_MS : 0)
+      const { connectedAt } = target
+      target.connectedAt = undefined
+      if (connectedAt !== undefined && this.#clock.monotonic() - connectedAt >= LASTING_MS) {
+        target.attempt = 0
+        this.#schedule(target, this.#yield(peer))
+      } else {
+        this.#retry(target, RECENT_CAP_MS)
+      }
     }
   }
 
@@ -142,6 +155,7 @@ export class Dialler {
   reset(): void {
     for (const target of this.#all()) {
       target.attempt = 0
+      target.notBefore = 0
       this.#schedule(target, jitter(this.#random, FIRST_MS))
     }
   }
@@ -167,6 +181,20 @@ export class Dialler {
       }))
   }
 
+  #of(peer: PeerId): Target[] {
+    return [...this.#all()].filter((target) => target.peer === peer)
+  }
+
+  #yield(peer: PeerId): number {
+    return peer < this.#init.self ? YIELD_MS : 0
+  }
+
+  #retry(target: Target, cap: number): void {
+    const wait = Math.min(cap, FIRST_MS * 2 ** target.attempt)
+    target.attempt = Math.min(target.attempt + 1, 30)
+    this.#schedule(target, jitter(this.#random, wait))
+  }
+
   #all(): Set<Target> {
     return new Set([...this.#peers.values(), ...this.#fixed.values()])
   }
@@ -184,7 +212,9 @@ export class Dialler {
       lastSeen,
       attempt: 0,
       dialling: false,
-      timer: undefined
+      timer: undefined,
+      notBefore: 0,
+      connectedAt: undefined
     }
     if (peer !== undefined) this.#peers.set(peer, target)
     return target
@@ -193,7 +223,8 @@ export class Dialler {
   #schedule(target: Target, ms: number): void {
     if (!this.#running || target.dialling) return
     target.timer?.cancel()
-    target.timer = this.#clock.after(ms, () => {
+    const wait = Math.max(ms, target.notBefore - this.#clock.monotonic())
+    target.timer = this.#clock.after(wait, () => {
       target.timer = undefined
       void this.#dial(target)
     })
@@ -223,11 +254,10 @@ export class Dialler {
     if (result.peer !== undefined) {
       target.peer = result.peer
       target.lastSeen = this.#clock.now()
-      target.attempt = 0
       if (this.#init.isConnected(result.peer)) return
     }
-    const wait = result.refused ? REFUSED_MS : Math.min(cap, FIRST_MS * 2 ** target.attempt)
-    target.attempt = Math.min(target.attempt + 1, 30)
-    this.#schedule(target, jitter(this.#random, wait))
+    if (result.refused)
+      target.notBefore = this.#clock.monotonic() + jitter(this.#random, REFUSED_MS)
+    this.#retry(target, cap)
   }
 }

@@ -1,7 +1,12 @@
 import '../polyfill.ts'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { identify } from '@libp2p/identify'
-import type { ComponentLogger, Libp2p, Logger as Libp2pLogger } from '@libp2p/interface'
+import type {
+  ComponentLogger,
+  Libp2p,
+  Logger as Libp2pLogger,
+  StreamMuxerFactory
+} from '@libp2p/interface'
 import { mdns } from '@libp2p/mdns'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
@@ -95,6 +100,29 @@ interface Mdns {
   mdns?: { query(question: object): void }
 }
 
+/**
+ * yamux writes the opening of a stream in a microtask. Where the connection closed in between, the write throws
+ * with nobody to catch it, and the process ends; here a closed connection just takes nothing.
+ */
+function safeYamux(): StreamMuxerFactory {
+  const factory = yamux({
+    maxInboundStreams: STREAMS,
+    maxOutboundStreams: STREAMS,
+    streamOptions: {
+      maxStreamWindowSize: WINDOW_BYTES,
+      maxReadBufferLength: READ_BYTES,
+      maxWriteBufferLength: WRITE_BYTES
+    }
+  })()
+  const create = factory.createStreamMuxer.bind(factory)
+  factory.createStreamMuxer = (connection) => {
+    const send = connection.send.bind(connection)
+    connection.send = (data) => connection.status === 'open' && send(data)
+    return create(connection)
+  }
+  return factory
+}
+
 /** A libp2p node with all of this stack's defaults that must change changed; not started. */
 export async function createHost(init: HostInit): Promise<Host> {
   const tag = init.serviceTag
@@ -106,17 +134,7 @@ export async function createHost(init: HostInit): Promise<Host> {
     logger: componentLogger(init.logger),
     addresses: { listen: [...init.listen], announce: [...init.announce] },
     transports: [tcp()],
-    streamMuxers: [
-      yamux({
-        maxInboundStreams: STREAMS,
-        maxOutboundStreams: STREAMS,
-        streamOptions: {
-          maxStreamWindowSize: WINDOW_BYTES,
-          maxReadBufferLength: READ_BYTES,
-          maxWriteBufferLength: WRITE_BYTES
-        }
-      })
-    ],
+    streamMuxers: [safeYamux],
     connectionEncrypters: createEncrypters(init.encrypters),
     connectionGater: {
       denyDialPeer: (peer) => init.isOutcast(peer.toString()),

@@ -356,9 +356,9 @@ class Libp2pTransport implements Transport {
     this.events.emit('peer:up', { peer: neighbour.peer, addresses: neighbour.addresses })
   }
 
-  #down({ peer }: Neighbour): void {
+  #down({ peer, up }: Neighbour): void {
     this.#lastSeen.set(peer, this.#clock.now())
-    this.events.emit('peer:down', { peer })
+    if (up) this.events.emit('peer:down', { peer })
     this.#discovery.down(peer)
   }
 }

@@ -81,6 +81,7 @@ export interface NeighboursInit {
   /** Own addresses and those of neighbours, for a peer that has just come up. */
   readonly greeting: (to: PeerId) => readonly PeerAddresses[]
   readonly onUp: (neighbour: Neighbour) => void
+  /** Also for one that never came up. */
   readonly onDown: (neighbour: Neighbour) => void
   readonly onMember: (peer: PeerId, channel: string, member: boolean) => void
   readonly onPeers: (from: Neighbour, peers: readonly PeerAddresses[]) => void
@@ -243,7 +244,7 @@ export class Neighbours {
     link.close()
     this.#dissemination.linkDown(link)
     for (const channel of link.channels) this.#init.onMember(peer, channel, false)
-    if (neighbour.up) this.#init.onDown(neighbour)
+    this.#init.onDown(neighbour)
   }
 
   /**

@@ -58,6 +58,7 @@ export function transportSuite(name: string, createNet: () => Net): void {
       await until('the member is known', () => a.members('c').length === 1)
       a.broadcast('c', frame(1))
       await until('the frame', () => inbox.frames.length === 1)
+      expect(inbox.numbers('c')).toEqual([1])
     })
 
     it('broadcast: who is no member, or left, gets nothing', async () => {
@@ -147,6 +148,7 @@ export function transportSuite(name: string, createNet: () => Net): void {
         'the frame at the others',
         () => inboxes[0]?.frames.length === 1 && inboxes[2]?.frames.length === 51
       )
+      expect(inboxes[2]?.numbers('c')).toEqual(Array.from({ length: 51 }, (_, i) => i + 1))
     })
 
     it('verdict: a rejected frame lowers the score of the neighbour, and of nobody else', async () => {
@@ -167,6 +169,7 @@ export function transportSuite(name: string, createNet: () => Net): void {
       await until('connected', () => a.peers().some(({ connected }) => connected))
       for (let i = 0; i < 8; i++) a.blame(b.self.id, 'test')
       await until('cut off', () => a.peers().every(({ connected }) => !connected))
+      expect(a.score(b.self.id)).toBeLessThan(-70)
     })
 
     it('verdict: a true frame gets through after a tampered copy with the same head', async () => {
