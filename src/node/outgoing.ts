@@ -1,6 +1,6 @@
 import { SkeinError } from '../core/errors.ts'
 import type { Outgoing } from '../replication/log-writer.ts'
-import { isReserved, parseTopic } from '../wire/topic.ts'
+import { isHidden, parseTopic } from '../wire/topic.ts'
 import type { BatchMessage, Data, PublishOptions } from './contract.ts'
 
 /** Makes a message of what `publish` was given. Throws ERR_TOPIC, ERR_PAYLOAD, ERR_PAYLOAD_TOO_LARGE, ERR_OPTIONS. */
@@ -11,7 +11,7 @@ export function outgoing(
   payloadBytes: number
 ): Outgoing {
   const parsed = parseTopic(topic)
-  if (isReserved(topic)) {
+  if (isHidden(topic)) {
     throw new SkeinError(
       'ERR_TOPIC',
       `topic '${topic}': first levels that begin with '$' or '@' are Skein's own; choose another first level`
