@@ -45,6 +45,8 @@ export const LIMITS = {
   publishWindowBytes: 8 * MIB,
   /** Payload bytes waiting behind the window; `publish` rejects with ERR_BUSY above it. */
   publishQueueBytes: 64 * MIB,
+  /** A frame on a protocol stream between two peers: any pushed record, and what a message adds to it. */
+  streamFrameBytes: 1 * MIB,
   /** Bytes waiting for one neighbour on its push stream; `publish` waits above it. */
   neighbourBufferBytes: 4 * MIB,
   /** Name of a node, mesh, durable subscription or group: fits a file name and a topic level. */
@@ -90,6 +92,10 @@ const relations: ReadonlyArray<readonly [boolean, string]> = [
     'the largest message fits one pushed record'
   ],
   [LIMITS.batchBytes <= LIMITS.pushBytes, 'a full batch can be pushed'],
+  [
+    LIMITS.pushBytes + LIMITS.batchBytes <= LIMITS.streamFrameBytes,
+    'a stream frame takes any record'
+  ],
   [LIMITS.pushBytes * 4 <= LIMITS.neighbourBufferBytes, 'a neighbour buffer holds several records'],
   [LIMITS.pushBytes < LIMITS.liveTailBytes, 'the live tail holds any record'],
   [LIMITS.publishWindowBytes > LIMITS.payloadBytes, 'the publish window takes any payload'],

@@ -10,8 +10,6 @@ import { LIMITS } from '../core/limits.ts'
 import type { FrameStream, PeerId } from './contract.ts'
 import { streamSource } from './stream-source.ts'
 
-/** The largest frame on a protocol stream: any record, and what a sync message adds to it. */
-export const STREAM_FRAME_BYTES = LIMITS.pushBytes * 4
 /** Time the other side has to take what is left when a stream is closed. */
 const CLOSE_MS = 5000
 
@@ -29,7 +27,7 @@ function gone(cause?: unknown): SkeinError {
 /** Each frame behind its length, as one write: the two apart would be encrypted apart. */
 async function* withLengths(frames: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8ArrayList> {
   for await (const frame of frames) {
-    yield encode.single(frame, { maxDataLength: STREAM_FRAME_BYTES })
+    yield encode.single(frame, { maxDataLength: LIMITS.streamFrameBytes })
   }
 }
 
@@ -59,11 +57,11 @@ export class Libp2pFrameStream implements FrameStream {
     if (this.#failure !== undefined || this.#closing) {
       return Promise.reject(this.#failure ?? gone())
     }
-    if (frame.length > STREAM_FRAME_BYTES) {
+    if (frame.length > LIMITS.streamFrameBytes) {
       return Promise.reject(
         new SkeinError(
           'ERR_STREAM',
-          `a frame of ${frame.length} bytes is above the limit of ${STREAM_FRAME_BYTES}`
+          `a frame of ${frame.length} bytes is above the limit of ${LIMITS.streamFrameBytes}`
         )
       )
     }
@@ -87,7 +85,9 @@ export class Libp2pFrameStream implements FrameStream {
   }
 
   async *#read(source: AsyncIterable<Uint8Array | Uint8ArrayList>): AsyncGenerator<Uint8Array> {
-    const bytes = pipe(source, (chunks) => decode(chunks, { maxDataLength: STREAM_FRAME_BYTES }))
+    const bytes = pipe(source, (chunks) =>
+      decode(chunks, { maxDataLength: LIMITS.streamFrameBytes })
+    )
     try {
       for await (const frame of bytes) {
         const { buffer, byteOffset, length } = frame.subarray()

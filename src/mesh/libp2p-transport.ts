@@ -129,7 +129,7 @@ class Libp2pTransport implements Transport {
     try {
       await host.libp2p.start()
     } catch (error) {
-      neighbours.stop()
+      await neighbours.stop()
       throw new SkeinError(
         'ERR_LISTEN',
         `cannot listen on ${this.#init.listen.join(', ')}: the port is taken or forbidden, or the address is not of this machine; choose another one, or port 0 for any`,
@@ -145,8 +145,8 @@ class Libp2pTransport implements Transport {
     if (this.#state === 'stopped') return
     this.#state = 'stopped'
     this.#dissemination.stop()
-    this.#neighbours?.stop()
     await this.#discovery.stop()
+    await this.#neighbours?.stop()
     await this.#host?.libp2p.stop()
   }
 

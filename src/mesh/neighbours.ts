@@ -2,7 +2,7 @@ import '../polyfill.ts'
 import type { Connection, Libp2p, Stream } from '@libp2p/interface'
 import { Uint8ArrayList } from 'uint8arraylist'
 
-import { every } from '../core/clock.ts'
+import { delay, every } from '../core/clock.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import { isSkeinError, SkeinError } from '../core/errors.ts'
 import { MIB } from '../core/limits.ts'
@@ -29,6 +29,9 @@ const OPEN_MS = 5000
 const REOPEN_MS = 250
 /** A neighbour on which no push stream can be opened is hung up after so many tries. */
 const OPEN_TRIES = 4
+/** At a stop: time for what waits, and again for closing. */
+const DRAIN_MS = 300
+const DRAIN_STEP_MS = 5
 /** Written to a push stream ahead of its window. */
 const STREAM_BUFFER_BYTES = 256 * 1024
 /** Frames of one neighbour that wait for their verdict before its stream is paused. */
@@ -55,6 +58,7 @@ export interface Neighbour {
   readonly connections: Set<Connection>
   addresses: readonly string[]
   roundTripMs: number | undefined
+  /** It has greeted: it speaks our push protocol, and its addresses are known. */
   up: boolean
   heardAt: number
   pingedAt: number
@@ -80,6 +84,7 @@ export interface NeighboursInit {
   readonly leaveBehindMs: number
   /** Own addresses and those of neighbours, for a peer that has just come up. */
   readonly greeting: (to: PeerId) => readonly PeerAddresses[]
+  /** The neighbour has greeted. */
   readonly onUp: (neighbour: Neighbour) => void
   /** Also for one that never came up. */
   readonly onDown: (neighbour: Neighbour) => void
@@ -152,14 +157,21 @@ export class Neighbours {
     this.#ticker = every(this.#clock, TICK_MS, () => this.#tick())
   }
 
-  stop(): void {
+  /** Writes what waits, within bounds, and closes all connections. */
+  async stop(): Promise<void> {
     this.#running = false
     this.#ticker?.cancel()
-    for (const neighbour of this.all.values()) {
-      for (const connection of neighbour.connections) {
-        connection.abort(new SkeinError('ERR_STOPPED', 'the node is stopping'))
-      }
-    }
+    const end = this.#clock.monotonic() + DRAIN_MS
+    const waiting = (): boolean => [...this.#links.values()].some(({ buffered }) => buffered > 0)
+    while (waiting() && this.#clock.monotonic() < end) await delay(this.#clock, DRAIN_STEP_MS)
+    const connections = [...this.all.values()].flatMap((neighbour) => [...neighbour.connections])
+    await Promise.all(
+      connections.map((connection) =>
+        connection
+          .close({ signal: AbortSignal.timeout(DRAIN_MS) })
+          .catch((error: unknown) => connection.abort(error as Error))
+      )
+    )
   }
 
   /** The connection to open streams on. */
@@ -311,10 +323,6 @@ export class Neighbours {
       encodeControl.ping(this.#clock.monotonic())
     ])
     neighbour.tries = 0
-    if (!neighbour.up) {
-      neighbour.up = true
-      this.#init.onUp(neighbour)
-    }
     former?.stream.close().catch((error: unknown) => {
       this.#logger.debug({ error, peer: neighbour.peer }, 'the former push stream broke')
     })
@@ -335,7 +343,12 @@ export class Neighbours {
         onMember: (channel, member) => {
           if (this.all.get(peer) === neighbour) this.#init.onMember(peer, channel, member)
         },
-        onPeers: (peers) => this.#init.onPeers(neighbour, peers),
+        onPeers: (peers) => {
+          this.#init.onPeers(neighbour, peers)
+          if (neighbour.up || this.all.get(peer) !== neighbour) return
+          neighbour.up = true
+          this.#init.onUp(neighbour)
+        },
         onRoundTrip: (ms) => (neighbour.roundTripMs = ms),
         onJudging: (bytes) => {
           if (bytes > JUDGING_BYTES && stream.readStatus === 'readable') stream.pause()

@@ -384,6 +384,18 @@ export function transportSuite(name: string, createNet: () => Net): void {
       })
     })
 
+    it('lifecycle: what was broadcast before a stop still arrives', async () => {
+      const [a, b] = await create(2)
+      const inbox = listen(b)
+      a.join('c')
+      b.join('c')
+      await members([a, b], 'c', 1)
+      for (let i = 0; i < 10; i++) a.broadcast('c', frame(i, 50_000))
+      await a.stop()
+      await until('all', () => inbox.frames.length === 10)
+      expect(inbox.numbers('c')).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    })
+
     it('lifecycle: stop is quick, can be repeated, and is seen by the others', async () => {
       const [a, b] = await create(2)
       await until('connected', () => a.peers().some(({ connected }) => connected))
