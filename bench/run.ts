@@ -87,12 +87,11 @@ function writeResults(file: ResultFile, options: BenchOptions): void {
 
 async function main(options: BenchOptions): Promise<void> {
   const startedAt = new Date().toISOString()
-  const places = build(options.build)
   const unlock = await acquireLock((holder) => {
     progress(`another bench (process ${holder}) is running; waiting for its end`)
   })
   try {
-    const entries = await runAll(options, places)
+    const entries = await runAll(options, build(options.build))
     const [cpu] = cpus()
     const machine = { cpus: cpus().length, model: cpu?.model ?? '', node: process.version }
     const settings = { ...options, cells: options.cells.map((cell) => cell.name) }

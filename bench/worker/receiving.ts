@@ -1,8 +1,8 @@
 import { PROBE, type BeginOrder, type Received } from './protocol.ts'
 
 const PROGRESS_EVERY_MS = 20
-/** Nothing has come for so long: what is missing counts as lost. */
-const QUIET_MS = 2000
+/** Nothing has come for so long: what is missing counts as lost. Longer than any contender takes to repair. */
+const QUIET_MS = 12_000
 /** Sequence numbers of one throughput phase that can be told apart. */
 const FLOOD_MESSAGES = 1 << 24
 const NO_LATENCIES = new Float64Array(0)
