@@ -13,6 +13,8 @@ export class Commit {
   /** Runs when the commit is written, before its jobs settle. */
   readonly written: (() => void)[] = []
   bytes = 0
+  /** Bytes of entries that had to be read for it. */
+  loaded = 0
 
   put(key: Buffer, value: Buffer): void {
     this.operations.push({ type: 'put', key, value })
@@ -31,7 +33,10 @@ export class Commit {
   }
 
   get full(): boolean {
-    return this.operations.length >= LIMITS.commitRecords * 2 || this.bytes >= LIMITS.commitBytes
+    return (
+      this.operations.length >= LIMITS.commitRecords * 2 ||
+      this.bytes + this.loaded >= LIMITS.commitBytes
+    )
   }
 }
 

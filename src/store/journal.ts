@@ -76,6 +76,7 @@ export class Journal {
 
   #enterRow(slot: LogSlot, row: LogRow, commit: Commit): void {
     const { record, bornAt, late } = row
+    commit.loaded += row.bytes
     if (record !== undefined) this.#enter(slot, { record, bornAt, late }, commit)
     else slot.journaled = row.to
   }

@@ -156,27 +156,22 @@ export class Opening {
     const mark = await marker?.load()
     const format = (await level.get(FORMAT))?.toString()
     const epoch = (await level.get(EPOCH))?.toString()
-    const version = Math.max(mark?.formatVersion ?? 0, Number(format ?? 0))
-    if (version > FORMAT_VERSION) {
-      throw new SkeinError(
-        'ERR_STORE_VERSION',
-        `the store has format ${version}, this version of Skein reads up to ${FORMAT_VERSION}; start the ` +
-          'newer version again, or use another data directory',
-        { details: { found: version, known: FORMAT_VERSION } }
-      )
-    }
-    if (mark !== undefined && mark.epoch !== epoch) {
-      const what = epoch === undefined ? 'is empty' : 'is another one'
-      throw new SkeinError(
-        'ERR_STORE_CORRUPT',
-        `the store ${what}, though ${marker?.path ?? 'its mark'} says that there was one; ${this.#advice()}`,
-        { details: { expected: mark.epoch, found: epoch ?? null } }
-      )
-    }
+    checkVersion(Math.max(mark?.formatVersion ?? 0, Number(format ?? 0)))
+    if (mark !== undefined && mark.epoch !== epoch) throw this.#wrongStore(mark, epoch)
     if (epoch === undefined) await this.#create(level, Buffer.from(random.bytes(8)).toString('hex'))
     else this.#epoch = epoch
     if (mark === undefined)
       await marker?.save({ epoch: this.#epoch, formatVersion: FORMAT_VERSION })
+  }
+
+  #wrongStore(mark: StoreMark, epoch: string | undefined): SkeinError {
+    const what = epoch === undefined ? 'is empty' : 'is another one'
+    const path = this.#components.marker?.path ?? 'its mark'
+    return new SkeinError(
+      'ERR_STORE_CORRUPT',
+      `the store ${what}, though ${path} says that there was one; ${this.#advice()}`,
+      { details: { expected: mark.epoch, found: epoch ?? null } }
+    )
   }
 
   async #create(level: Level, epoch: string): Promise<void> {
@@ -204,4 +199,14 @@ export class Opening {
       'peers), or move it away to start empty'
     )
   }
+}
+
+function checkVersion(version: number): void {
+  if (version <= FORMAT_VERSION) return
+  throw new SkeinError(
+    'ERR_STORE_VERSION',
+    `the store has format ${version}, this version of Skein reads up to ${FORMAT_VERSION}; start the newer ` +
+      'version again, or use another data directory',
+    { details: { found: version, known: FORMAT_VERSION } }
+  )
 }

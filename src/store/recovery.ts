@@ -126,7 +126,12 @@ async function loadJournals(
     const row = decodeBounds(value)
     if (row !== undefined) bounds.set(nameOf(key), row)
   })
-  for (const channel of new Set([...bounds.keys(), ...ends.keys(), ...mirror.channels()])) {
+  for (const channel of new Set([
+    ...bounds.keys(),
+    ...ends.keys(),
+    ...least.keys(),
+    ...mirror.channels()
+  ])) {
     const prefix = journalPrefix(channel)
     const written = await lastEnd(level, prefix)
     const first = bounds.get(channel)?.first ?? 0

@@ -11,6 +11,7 @@ import type { Journal, PlacedRow } from './journal.ts'
 import type { Level } from './level.ts'
 import type { LogSlot, Mirror } from './mirror.ts'
 import { encodeBounds, encodeRecordRow } from './rows.ts'
+import type { JournalRow } from './rows.ts'
 import { visitRows } from './row-scan.ts'
 
 export interface RetentionComponents {
@@ -38,7 +39,7 @@ export class Retention {
   readonly #components: RetentionComponents
   /** Last known age limit by channel: what is older is not even taken. */
   readonly #maxAges = new Map<string, number>()
-  /** State of a channel for which there was nothing to compact. */
+  /** State of a channel when it was compacted last, so that nothing is read while nothing changes. */
   readonly #compacted = new Map<string, string>()
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -91,9 +92,13 @@ export class Retention {
     let bytes = mirror.usage(channel).bytes
     let messages = journal.next - journal.first
     const rows: PlacedRow[] = []
+    const isBelowFloor = (row: JournalRow): boolean => {
+      const slot = mirror.log({ channel, publisher: row.publisher, session: row.session })
+      return slot === undefined || row.first < slot.committed.floor
+    }
     await this.#components.journal.rows(channel, journal.first, (at) => {
       const size = at.to - at.from + 1
-      const old = at.row === undefined || at.row.bornAt < horizon
+      const old = at.row === undefined || at.row.bornAt < horizon || isBelowFloor(at.row)
       if (!old && bytes <= policy.maxBytes && messages <= policy.maxMessages) return false
       rows.push(at)
       bytes -= at.row?.bytes ?? 0
@@ -214,7 +219,11 @@ export class Retention {
     const { clock, journal } = this.#components
     const mirror = this.#components.mirror()
     const bounds = mirror.journal(channel)
-    const state = JSON.stringify([bounds.first, bounds.next, policy])
+    // Age matters in steps that are small against it.
+    const step = Math.floor(clock.now() / Math.max(1, policy.maxAgeMs / 16))
+    const limits = [policy.maxAgeMs, policy.maxBytes, policy.maxMessages, policy.keepLast].join()
+    const state = `${bounds.first}/${bounds.next}/${step}/${limits}`
+    if (this.#compacted.get(channel) === state) return
     const found = await compactable({
       journal,
       channel,
@@ -226,8 +235,8 @@ export class Retention {
     for (let at = 0; at < found.drop.length; at += LIMITS.commitRecords) {
       await this.#commitCompaction(channel, found.drop.slice(at, at + LIMITS.commitRecords), report)
     }
-    this.#compacted.set(channel, state)
     if (found.gone.length > 0) await this.#cut(channel, found.gone, { ...report })
+    this.#compacted.set(channel, state)
   }
 
   async #commitCompaction(

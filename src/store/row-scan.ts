@@ -104,7 +104,8 @@ async function firstAt(level: Level, range: KeyRange): Promise<Entry | 'nothing'
 /** The entries below `lt`, newest first, down to damage. */
 async function backToDamage(level: Level, gte: Buffer, lt: Buffer): Promise<Entry[]> {
   const entries: Entry[] = []
-  const iterator = level.iterator({ ...{ highWaterMarkBytes: 0 }, gte, lt, reverse: true })
+  const options = { gte, lt, reverse: true, highWaterMarkBytes: 0 }
+  const iterator = level.iterator(options)
   try {
     for (;;) {
       const [entry] = await iterator.nextv(1)

@@ -13,6 +13,8 @@ export class Scrubber {
   readonly #components: ScrubberComponents
   #at: { log: LogRef; from: number } | undefined
   #order: LogRef[] = []
+  /** A round has been begun. */
+  #under = false
 
   constructor(components: ScrubberComponents) {
     this.#components = components
@@ -22,6 +24,8 @@ export class Scrubber {
   async next(maxBytes: number): Promise<number> {
     const mirror = this.#components.mirror()
     if (this.#at === undefined && this.#order.length === 0) {
+      this.#under = !this.#under
+      if (!this.#under) return 0
       this.#order = Array.from(mirror.logs(), ({ ref }) => ref)
       this.#order.sort((a, b) => (a.channel + logName(a) < b.channel + logName(b) ? -1 : 1))
     }

@@ -33,7 +33,10 @@ export async function directoryDisk(): Promise<Disk & { path: string }> {
 
 export function memoryDisk(): Promise<Disk> {
   const memory = openMemory()
-  return Promise.resolve({ components: () => Promise.resolve(memory), remove: () => Promise.resolve() })
+  return Promise.resolve({
+    components: () => Promise.resolve(memory),
+    remove: () => Promise.resolve()
+  })
 }
 
 export async function openStore(
@@ -112,7 +115,9 @@ export class Author {
     const builder = new BodyBuilder()
     const list =
       typeof messages === 'number'
-        ? Array.from({ length: messages }, (_, index) => ({ payload: Buffer.from(`${first + index}`) }))
+        ? Array.from({ length: messages }, (_, index) => ({
+            payload: Buffer.from(`${first + index}`)
+          }))
         : messages
     for (const message of list) {
       builder.add({ suffix: '/a', payload: new Uint8Array(0), ...message } as EncodableMessage)
@@ -140,7 +145,11 @@ export function append(
   options: { ageMs?: number; floor?: number; sync?: boolean } = {}
 ): ReturnType<Store['append']> {
   const { ageMs = 0, floor, sync = false } = options
-  const items = records.map((record) => ({ record, ageMs, ...(floor === undefined ? {} : { floor }) }))
+  const items = records.map((record) => ({
+    record,
+    ageMs,
+    ...(floor === undefined ? {} : { floor })
+  }))
   return store.append(items, { sync })
 }
 
@@ -148,7 +157,7 @@ export function append(
 export async function journalOf(store: Store, channel = 'orders'): Promise<number[][]> {
   const rows: number[][] = []
   const { first, next } = store.journal(channel)
-  for (let offset = first; offset < next; ) {
+  for (let offset = first; offset < next;) {
     const entries = await store.readJournal(channel, offset, { maxBytes: 2000 })
     const last = entries.at(-1)
     if (last === undefined) break
