@@ -19,6 +19,7 @@ import { defaultListen, rememberPort } from './listen-port.ts'
 import { createMetrics } from './metrics.ts'
 import { Node } from './node.ts'
 import { type NodeOptions, type ResolvedOptions, resolveOptions } from './options.ts'
+import { logRefusals } from './refusals.ts'
 
 /**
  * Starts a node. Rejects with ERR_OPTIONS (the message names the option), ERR_DATA_DIR, ERR_DATA_DIR_LOCKED,
@@ -60,7 +61,7 @@ export async function createNode(options: NodeOptions = {}): Promise<SkeinNode> 
     await store.stop()
     throw error
   }
-  return new Node(
+  const node = new Node(
     {
       engine,
       metrics: createMetrics(engine),
@@ -77,6 +78,8 @@ export async function createNode(options: NodeOptions = {}): Promise<SkeinNode> 
       startedAt: new Date()
     }
   )
+  logRefusals(node, { clock: systemClock, logger })
+  return node
 }
 
 async function createTransport(
