@@ -26,6 +26,17 @@ export function build(packageToo: boolean): Places {
   }
 }
 
+/** Codec, store and disk by themselves, each in a process of its own. */
+const MICRO = ['codec', 'store', 'sync']
+
+export function runMicro(places: Places): void {
+  for (const name of MICRO) {
+    const script = fileURLToPath(new URL(`bench/micro/${name}.js`, places.build))
+    console.log(`\n${name}\n`)
+    execFileSync(process.execPath, [script], { stdio: 'inherit' })
+  }
+}
+
 function compile(project: string, ...more: readonly string[]): void {
   execFileSync(
     process.execPath,

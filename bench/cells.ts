@@ -1,7 +1,7 @@
 export type Workload = 'throughput' | 'latency' | 'durable' | 'idle'
 
 /** Who dials whom: everyone the publisher, or everyone all nodes before it. */
-export type Topology = 'star' | 'mesh'
+type Topology = 'star' | 'mesh'
 
 /** One thing that is measured. */
 export interface Cell {

@@ -13,6 +13,8 @@ export interface BenchOptions {
   readonly quick: boolean
   readonly profileDir: string | undefined
   readonly build: boolean
+  /** Run the small measurements of single parts instead. */
+  readonly micro: boolean
 }
 
 export const USAGE = `npm run bench -- [options]
@@ -26,6 +28,7 @@ export const USAGE = `npm run bench -- [options]
   --profile <folder>  write CPU profiles of the publisher and the first subscriber of each cell
   --json <file>       write the figures there instead of to bench/results/
   --no-build          measure dist/ as it is
+  --micro             codec, store and disk by themselves instead
   --list              print the cells and the contenders`
 
 /** Throws on an argument that it does not know. */
@@ -42,6 +45,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | 'help' | '
       quick: { type: 'boolean', default: false },
       profile: { type: 'string' },
       'no-build': { type: 'boolean', default: false },
+      micro: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false }
     }
@@ -58,7 +62,8 @@ export function parseOptions(args: readonly string[]): BenchOptions | 'help' | '
     peers: values.peers,
     quick: values.quick,
     profileDir: values.profile,
-    build: !values['no-build']
+    build: !values['no-build'],
+    micro: values.micro
   }
 }
 

@@ -21,7 +21,11 @@ interface CpuProfile {
   readonly timeDeltas: readonly number[]
 }
 
+/** Its own start and stop are left out. */
+const PROFILER = 'the profiler'
+
 const KINDS: ReadonlyArray<readonly [string, RegExp]> = [
+  [PROFILER, /^dispatch $|node:inspector/],
   ['garbage collection', /^\(garbage collector\)/],
   ['Ed25519 sign', /signOneShot|hashAndSign/],
   ['Ed25519 verify', /verifyOneShot|hashAndVerify/],
@@ -90,8 +94,9 @@ class Analysis {
       this.idleUs += us
       return
     }
-    this.busyUs += us
     const kind = this.#kind(id)
+    if (kind === PROFILER) return
+    this.busyUs += us
     const place = placeOf(frame)
     this.byKind.set(kind, (this.byKind.get(kind) ?? 0) + us)
     this.byFunction.set(place, (this.byFunction.get(place) ?? 0) + us)

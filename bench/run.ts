@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
 import { dirname, join } from 'node:path'
 import { VERSION } from '../src/core/version.ts'
-import { build, RESULTS } from './build.ts'
+import { build, RESULTS, runMicro } from './build.ts'
 import { CELLS, type Cell } from './cells.ts'
 import { missing, PEERS, SKEIN, takesPart, type Contender } from './contenders.ts'
 import { runCell } from './harness/run-cell.ts'
@@ -91,7 +91,12 @@ async function main(options: BenchOptions): Promise<void> {
     progress(`another bench (process ${holder}) is running; waiting for its end`)
   })
   try {
-    const entries = await runAll(options, build(options.build))
+    const places = build(options.build)
+    if (options.micro) {
+      runMicro(places)
+      return
+    }
+    const entries = await runAll(options, places)
     const [cpu] = cpus()
     const machine = { cpus: cpus().length, model: cpu?.model ?? '', node: process.version }
     const settings = { ...options, cells: options.cells.map((cell) => cell.name) }

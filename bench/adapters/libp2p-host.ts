@@ -18,7 +18,7 @@ interface GossipEvent extends Event {
   readonly detail: { readonly topic: string; readonly data: Uint8Array }
 }
 
-export interface Gossip {
+interface Gossip {
   publish(
     topic: string,
     data: Uint8Array,
