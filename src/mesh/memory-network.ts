@@ -27,6 +27,8 @@ import { SeenFrames } from './seen-frames.ts'
 import { Standing } from './standing.ts'
 
 const LEAVE_BEHIND_MS = 10_000
+/** At a stop what waits has so many link delays to arrive. */
+const DRAIN_TURNS = 50
 const GOSSIP_SEEN_MS = 60_000
 const GOSSIP_SEEN = 16_384
 
@@ -191,8 +193,11 @@ class MemoryTransport implements Transport {
   async stop(): Promise<void> {
     if (!this.#running) return
     this.#running = false
-    this.#network.remove(this)
     this.#dissemination.stop()
+    for (let turn = 0; turn < DRAIN_TURNS && this.stats().bufferedBytes > 0; turn++) {
+      await new Promise<void>((resolve) => this.#network.after(resolve))
+    }
+    this.#network.remove(this)
     for (const peer of this.#neighbours.keys()) this.disconnect(peer)
   }
 

@@ -159,11 +159,11 @@ export class Neighbours {
 
   /** Writes what waits, within bounds, and closes all connections. */
   async stop(): Promise<void> {
-    this.#running = false
     this.#ticker?.cancel()
     const end = this.#clock.monotonic() + DRAIN_MS
     const waiting = (): boolean => [...this.#links.values()].some(({ buffered }) => buffered > 0)
     while (waiting() && this.#clock.monotonic() < end) await delay(this.#clock, DRAIN_STEP_MS)
+    this.#running = false
     const connections = [...this.all.values()].flatMap((neighbour) => [...neighbour.connections])
     await Promise.all(
       connections.map((connection) =>
@@ -323,10 +323,15 @@ export class Neighbours {
       encodeControl.ping(this.#clock.monotonic())
     ])
     neighbour.tries = 0
-    former?.stream.close().catch((error: unknown) => {
-      this.#logger.debug({ error, peer: neighbour.peer }, 'the former push stream broke')
-    })
+    if (former !== undefined) this.#closeStream(former.stream, neighbour.peer)
     return true
+  }
+
+  /** A stream that breaks while it closes is closed too. */
+  #closeStream(stream: Stream, peer: PeerId): void {
+    stream.close().catch((error: unknown) => {
+      this.#logger.debug({ error: String(error), peer }, 'a push stream broke while it closed')
+    })
   }
 
   #inbound(stream: Stream, connection: Connection): void {
@@ -366,7 +371,7 @@ export class Neighbours {
         stream.abort(error)
       }
     })
-    stream.addEventListener('remoteCloseWrite', () => void stream.close())
+    stream.addEventListener('remoteCloseWrite', () => this.#closeStream(stream, peer))
   }
 
   #tick(): void {
