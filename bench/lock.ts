@@ -20,7 +20,11 @@ export async function acquireLock(onWait: (holder: number) => void): Promise<() 
     told = true
     await sleep(RETRY_MS)
   }
-  return () => rmSync(FILE, { force: true })
+  const release = (): void => {
+    if (holderOf() === process.pid) rmSync(FILE, { force: true })
+  }
+  process.once('exit', release)
+  return release
 }
 
 function tryLock(): boolean {

@@ -7,7 +7,7 @@ import { sealRecord } from '../../src/wire/sealed-record.ts'
 import { newSession } from '../../src/wire/session.ts'
 import { createSigner, SEED_BYTES } from '../../src/wire/signature.ts'
 
-export const CHANNEL = 'bench'
+const CHANNEL = 'bench'
 const BODY_BYTES = 64 * KIB
 
 /** Writes one log of records of 64 KiB whose messages have `size` bytes. */

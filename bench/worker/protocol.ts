@@ -60,7 +60,7 @@ export interface DurableResult {
   readonly latencies: readonly number[]
 }
 
-export interface Usage {
+interface Usage {
   /** User and system seconds so far. */
   readonly cpuSeconds: number
   readonly residentBytes: number
