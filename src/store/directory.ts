@@ -88,9 +88,9 @@ export async function repairStore(dataDir: string): Promise<void> {
 
 async function openClassicLevel(path: string): Promise<Level> {
   const location = join(path, 'store')
-  // Without this file LevelDB would begin an empty database and delete the tables of the old one.
-  const lacksRoot = (await exists(location)) && !(await exists(join(location, 'CURRENT')))
-  if (lacksRoot && (await exists(join(path, 'store.json')))) throw corrupt(path, undefined)
+  if ((await lacksRoot(location)) && (await exists(join(path, 'store.json')))) {
+    throw corrupt(path, undefined)
+  }
   const level = new ClassicLevel<Buffer, Buffer>(location, LEVEL_OPTIONS)
   try {
     await level.open()
@@ -137,6 +137,18 @@ function unusable(path: string, errno: string, cause?: unknown): SkeinError {
     `the data directory ${path} cannot be used (${errno}); give a directory that this user can read and write`,
     { cause, details: { path, errno } }
   )
+}
+
+/**
+ * Is CURRENT, or the manifest it names, missing? Without the first LevelDB would begin an empty database and delete
+ * the tables of the old one; without the second it speaks of an I/O error.
+ */
+async function lacksRoot(location: string): Promise<boolean> {
+  if (!(await exists(location))) return false
+  const current = join(location, 'CURRENT')
+  if (!(await exists(current))) return true
+  const name = (await readFile(current, 'utf8')).trimEnd()
+  return !/^MANIFEST-\d+$/.test(name) || !(await exists(join(location, name)))
 }
 
 async function exists(path: string): Promise<boolean> {
