@@ -371,14 +371,14 @@ class MemoryTransport implements Transport {
 
   #receiver(peer: PeerId, link: Link): PushReceiver {
     return new PushReceiver(
-      { clock: this.#clock, dissemination: this.#dissemination },
+      { dissemination: this.#dissemination },
       {
         link,
         onMember: (channel, member) => this.#member(peer, channel, member),
         onPeers: () => undefined,
-        onRoundTrip: (ms) => {
+        onPong: (time) => {
           const neighbour = this.#neighbours.get(peer)
-          if (neighbour !== undefined) neighbour.roundTripMs = ms
+          if (neighbour !== undefined) neighbour.roundTripMs = this.#clock.monotonic() - time
         },
         onJudging: (bytes) => {
           const neighbour = this.#neighbours.get(peer)

@@ -29,8 +29,9 @@ const OPEN_MS = 5000
 const REOPEN_MS = 250
 /** A neighbour on which no push stream can be opened is hung up after so many tries. */
 const OPEN_TRIES = 4
-/** At a stop: time for what waits, and again for closing. */
-const DRAIN_MS = 300
+/** At a stop: time for neighbours to read what waits, and time to close. */
+const DRAIN_MS = 700
+const CLOSE_MS = 300
 const DRAIN_STEP_MS = 5
 /** Written to a push stream ahead of its window. */
 const STREAM_BUFFER_BYTES = 256 * 1024
@@ -62,6 +63,8 @@ export interface Neighbour {
   up: boolean
   heardAt: number
   pingedAt: number
+  /** Time of the last ping that it answered. */
+  readUntil: number
   tries: number
   opening: boolean
   attachment: Attachment | undefined
@@ -160,18 +163,26 @@ export class Neighbours {
   /** Writes what waits, within bounds, and closes all connections. */
   async stop(): Promise<void> {
     this.#ticker?.cancel()
-    const end = this.#clock.monotonic() + DRAIN_MS
-    const waiting = (): boolean => [...this.#links.values()].some(({ buffered }) => buffered > 0)
-    while (waiting() && this.#clock.monotonic() < end) await delay(this.#clock, DRAIN_STEP_MS)
+    await this.#drain()
     this.#running = false
     const connections = [...this.all.values()].flatMap((neighbour) => [...neighbour.connections])
     await Promise.all(
       connections.map((connection) =>
         connection
-          .close({ signal: AbortSignal.timeout(DRAIN_MS) })
+          .close({ signal: AbortSignal.timeout(CLOSE_MS) })
           .catch((error: unknown) => connection.abort(error as Error))
       )
     )
+  }
+
+  /** Waits until the neighbours have read all: closing a socket before would throw away what they did not. */
+  async #drain(): Promise<void> {
+    const now = this.#clock.monotonic()
+    for (const { link } of this.all.values()) link.sendControl(encodeControl.ping(now))
+    const waiting = (): boolean => [...this.all.values()].some(({ readUntil }) => readUntil < now)
+    while (waiting() && this.#clock.monotonic() < now + DRAIN_MS) {
+      await delay(this.#clock, DRAIN_STEP_MS)
+    }
   }
 
   /** The connection to open streams on. */
@@ -225,6 +236,7 @@ export class Neighbours {
       up: false,
       heardAt: now,
       pingedAt: 0,
+      readUntil: 0,
       tries: 0,
       opening: false,
       attachment: undefined,
@@ -342,7 +354,7 @@ export class Neighbours {
     }
     const { peer, link } = neighbour
     const receiver = new PushReceiver(
-      { clock: this.#clock, dissemination: this.#dissemination },
+      { dissemination: this.#dissemination },
       {
         link,
         onMember: (channel, member) => {
@@ -354,7 +366,10 @@ export class Neighbours {
           neighbour.up = true
           this.#init.onUp(neighbour)
         },
-        onRoundTrip: (ms) => (neighbour.roundTripMs = ms),
+        onPong: (time) => {
+          neighbour.readUntil = time
+          neighbour.roundTripMs = this.#clock.monotonic() - time
+        },
         onJudging: (bytes) => {
           if (bytes > JUDGING_BYTES && stream.readStatus === 'readable') stream.pause()
           if (bytes < JUDGING_BYTES / 2 && stream.readStatus === 'paused') stream.resume()

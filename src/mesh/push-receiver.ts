@@ -1,4 +1,3 @@
-import type { Clock } from '../core/clock.ts'
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 
@@ -9,7 +8,6 @@ import { encodeControl, PushDecoder } from './push-codec.ts'
 import type { PeerAddresses, PushFrame } from './push-codec.ts'
 
 export interface PushReceiverComponents {
-  readonly clock: Clock
   readonly dissemination: Dissemination
 }
 
@@ -18,14 +16,14 @@ export interface PushReceiverInit {
   readonly link: Link
   readonly onMember: (channel: string, member: boolean) => void
   readonly onPeers: (peers: readonly PeerAddresses[]) => void
-  readonly onRoundTrip: (ms: number) => void
+  /** The other side has read everything written before the ping of that time. */
+  readonly onPong: (time: number) => void
   /** Bytes whose verdict is not there yet, at every change. */
   readonly onJudging: (bytes: number) => void
 }
 
 /** What comes in on one push stream. */
 export class PushReceiver {
-  readonly #clock: Clock
   readonly #dissemination: Dissemination
   readonly #init: PushReceiverInit
   readonly #decoder = new PushDecoder(LIMITS.pushBytes)
@@ -35,7 +33,6 @@ export class PushReceiver {
   #judging = 0
 
   constructor(components: PushReceiverComponents, init: PushReceiverInit) {
-    this.#clock = components.clock
     this.#dissemination = components.dissemination
     this.#init = init
   }
@@ -81,7 +78,7 @@ export class PushReceiver {
         this.#endGreeting()
         break
       case 'pong':
-        this.#init.onRoundTrip(this.#clock.monotonic() - frame.time)
+        this.#init.onPong(frame.time)
         break
       case 'peers':
         this.#init.onPeers(frame.peers)

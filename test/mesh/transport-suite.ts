@@ -97,7 +97,8 @@ export function transportSuite(name: string, createNet: () => Net): void {
       for (const transport of [a, b, c]) transport.join('c')
       await until(
         'the line stands',
-        () => b.members('c').length === 2 && c.members('c').length === 1
+        () =>
+          a.members('c').length === 1 && b.members('c').length === 2 && c.members('c').length === 1
       )
       for (let i = 1; i <= 3; i++) a.broadcast('c', frame(i))
       await until('what was accepted', () => inbox.frames.length === 2)
