@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import type { CursorState, Store } from '../store/contract.ts'
 import { type Candidate, ChannelReader } from './channel-reader.ts'
 import type { Gap } from './contract.ts'
+import type { Decoder } from './decoder.ts'
 import type { Feed } from './feed.ts'
 import { type InFlight, Ledger } from './ledger.ts'
 import type { DeliveredMessage } from './message.ts'
@@ -10,6 +11,7 @@ import { SideReader } from './side-reader.ts'
 export interface ChannelLaneComponents {
   readonly store: Store
   readonly feed: Feed
+  readonly decoder: Decoder
   readonly clock: Clock
 }
 
@@ -67,7 +69,7 @@ export class ChannelLane {
     })
     const { matches, onError } = init
     if (init.durable === undefined) {
-      this.side = new SideReader(components.store, { matches, onReadable: readable, onError })
+      this.side = new SideReader(components, { matches, onReadable: readable, onError })
     } else {
       this.ledger = new Ledger<DeliveredMessage>(components.store, {
         name: init.durable,

@@ -2,9 +2,9 @@ import { LIMITS } from '../core/limits.ts'
 import type { JournalEntry, Store } from '../store/contract.ts'
 import { isSkeinError } from '../core/errors.ts'
 import type { DecodedMessage } from '../wire/body.ts'
-import { messagesOf } from '../wire/record-messages.ts'
 import { joinTopic } from '../wire/topic.ts'
-import { type Feed, LiveEntry } from './feed.ts'
+import type { Decoder } from './decoder.ts'
+import type { Feed, LiveEntry } from './feed.ts'
 
 /** A message at its place in the journal, before it is decided whether to hand it over. */
 export interface Candidate {
@@ -19,6 +19,7 @@ export interface Candidate {
 export interface ChannelReaderComponents {
   readonly store: Store
   readonly feed: Feed
+  readonly decoder: Decoder
 }
 
 export interface ChannelReaderInit {
@@ -122,6 +123,7 @@ export class ChannelReader {
     }
     this.#position = entry.offset + entry.count
     this.#current = undefined
+    this.#messages = []
     return undefined
   }
 
@@ -178,8 +180,7 @@ export class ChannelReader {
       return
     }
     try {
-      messagesOf(entry.record)
-      this.#use(new LiveEntry(entry, entry.record), undefined)
+      this.#use({ entry, record: entry.record }, undefined)
     } catch (error) {
       // Judged by an earlier version that took what this one refuses: it must not hold up the rest.
       if (!isSkeinError(error, 'ERR_RECORD')) throw error
@@ -188,8 +189,8 @@ export class ChannelReader {
   }
 
   #use(live: LiveEntry, indexes: readonly number[] | undefined): void {
+    this.#messages = this.#components.decoder.messagesOf(live.record)
     this.#current = live
-    this.#messages = live.messages
     this.#indexes = indexes
     this.#at = 0
   }

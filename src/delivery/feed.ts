@@ -1,25 +1,14 @@
 import { LIMITS } from '../core/limits.ts'
 import type { JournalEntry, Store } from '../store/contract.ts'
-import type { DecodedMessage } from '../wire/body.ts'
 import type { SealedRecord } from '../wire/record.ts'
-import { messagesOf } from '../wire/record-messages.ts'
 import { joinTopic } from '../wire/topic.ts'
 import { TopicTrie } from '../wire/topic-trie.ts'
+import type { Decoder } from './decoder.ts'
 
-/** A journal entry whose messages are decoded once, for all subscriptions of the node, when one wants them. */
-export class LiveEntry {
+/** A journal entry in memory. */
+export interface LiveEntry {
   readonly entry: JournalEntry
-  readonly #record: SealedRecord
-
-  constructor(entry: JournalEntry, record: SealedRecord) {
-    this.entry = entry
-    this.#record = record
-  }
-
-  /** Throws ERR_RECORD for a body that is no list of messages. */
-  get messages(): readonly DecodedMessage[] {
-    return messagesOf(this.#record)
-  }
+  readonly record: SealedRecord
 }
 
 /** Someone who wants to know of new messages. */
@@ -49,6 +38,7 @@ interface Tail {
  */
 export class Feed {
   readonly #store: Store
+  readonly #decoder: Decoder
   readonly #trie = new TopicTrie<FeedListener>()
   readonly #tails = new Map<string, Tail>()
   /** Which entry to forget next, in order of arrival. */
@@ -57,8 +47,9 @@ export class Feed {
   #bytes = 0
   #unsubscribe: (() => void) | undefined
 
-  constructor(store: Store) {
+  constructor(store: Store, decoder: Decoder) {
     this.#store = store
+    this.#decoder = decoder
   }
 
   /** Starts to listen; nothing may have been appended since the store was opened. */
@@ -108,7 +99,7 @@ export class Feed {
     const tail = this.#tail(channel)
     tail.next = entry.offset + entry.count
     if (entry.record === undefined) return
-    const live = new LiveEntry(entry, entry.record)
+    const live: LiveEntry = { entry, record: entry.record }
     tail.entries.set(entry.offset, live)
     const bytes = entry.record.bytes.byteLength
     this.#order.push({ channel, offset: entry.offset, bytes })
@@ -129,7 +120,8 @@ export class Feed {
     this.#oldest = 0
   }
 
-  #route(channel: string, { entry, messages }: LiveEntry): void {
+  #route(channel: string, { entry, record }: LiveEntry): void {
+    const messages = this.#decoder.messagesOf(record)
     const first = messages[0]
     if (first === undefined) return
     // The decoder gives equal neighbours the same string, so one comparison a message settles the common case.

@@ -2,9 +2,9 @@ import { LIMITS } from '../core/limits.ts'
 import type { Hole } from '../replication/gaps.ts'
 import type { JournalEntry, LogRef, SequenceRange, Store } from '../store/contract.ts'
 import type { SealedRecord } from '../wire/record.ts'
-import { messagesOf } from '../wire/record-messages.ts'
 import { joinTopic } from '../wire/topic.ts'
 import type { Candidate } from './channel-reader.ts'
+import type { Decoder } from './decoder.ts'
 
 export interface SideReaderInit {
   readonly matches: (topic: string) => boolean
@@ -28,13 +28,18 @@ interface SideLog extends LogRef {
  */
 export class SideReader {
   readonly #store: Pick<Store, 'readLog' | 'log'>
+  readonly #decoder: Decoder
   readonly #init: SideReaderInit
   readonly #logs = new Map<string, SideLog>()
   #ready: Candidate[] = []
   #loading = false
 
-  constructor(store: Pick<Store, 'readLog' | 'log'>, init: SideReaderInit) {
-    this.#store = store
+  constructor(
+    components: { store: Pick<Store, 'readLog' | 'log'>; decoder: Decoder },
+    init: SideReaderInit
+  ) {
+    this.#store = components.store
+    this.#decoder = components.decoder
     this.#init = init
   }
 
@@ -130,7 +135,7 @@ export class SideReader {
       late: false
     }
     const to = header.first + header.count - 1
-    messagesOf(record).forEach((message, index) => {
+    this.#decoder.messagesOf(record).forEach((message, index) => {
       if (header.first + index <= log.upTo) return
       if (!this.#init.matches(joinTopic(header.channel, message.suffix))) return
       this.#ready.push({ entry, message, index, offset: -1 })

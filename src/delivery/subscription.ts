@@ -15,6 +15,7 @@ import type {
   SubscriptionEvents,
   SubscriptionStatus
 } from './contract.ts'
+import type { Decoder } from './decoder.ts'
 import type { Feed, FeedListener } from './feed.ts'
 import { DeliveredMessage, type MessageOwner } from './message.ts'
 
@@ -28,6 +29,7 @@ export interface DeliveryStats {
 export interface SubscriptionComponents {
   readonly store: Store
   readonly feed: Feed
+  readonly decoder: Decoder
   readonly gaps: Gaps
   readonly clock: Clock
   readonly logger: Logger

@@ -10,6 +10,7 @@ import type { Receiver } from '../replication/receiver.ts'
 import type { CursorState, Registration, Store } from '../store/contract.ts'
 import { type ParsedFilter, parseFilter, topicMatches } from '../wire/topic.ts'
 import type { From, SubscribeOptions, Subscription, SubscriptionStatus } from './contract.ts'
+import type { Decoder } from './decoder.ts'
 import type { Feed } from './feed.ts'
 import { startCursor } from './start-cursor.ts'
 import { type DeliveryStats, OpenSubscription } from './subscription.ts'
@@ -18,6 +19,7 @@ export interface SubscriptionsComponents {
   readonly store: Store
   readonly transport: Transport
   readonly feed: Feed
+  readonly decoder: Decoder
   readonly gaps: Gaps
   readonly receiver: Pick<Receiver, 'events'>
   readonly membership: Membership

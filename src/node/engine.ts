@@ -4,6 +4,7 @@ import type { Lifecycle } from '../core/lifecycle.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Random } from '../core/random.ts'
 import { LIMITS } from '../core/limits.ts'
+import { Decoder } from '../delivery/decoder.ts'
 import { Feed } from '../delivery/feed.ts'
 import { Subscriptions } from '../delivery/subscriptions.ts'
 import type { Transport } from '../mesh/contract.ts'
@@ -72,11 +73,12 @@ export class Engine implements Lifecycle {
     )
     this.gaps = new Gaps(components)
     this.membership = new Membership(components)
-    this.#feed = new Feed(store)
+    const decoder = new Decoder()
+    this.#feed = new Feed(store, decoder)
     const { gaps, membership, receiver } = this
     const feed = this.#feed
     this.subscriptions = new Subscriptions(
-      { ...components, feed, gaps, membership, receiver },
+      { ...components, decoder, feed, gaps, membership, receiver },
       emitter()
     )
     this.#upkeep = new Upkeep(components, init)

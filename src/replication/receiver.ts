@@ -5,10 +5,10 @@ import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { PeerId, ReceivedFrame, Transport, Verdict } from '../mesh/contract.ts'
 import type { AppendOutcome, LogRef, Store } from '../store/contract.ts'
+import { checkMessages } from '../wire/body.ts'
 import type { HybridClock } from '../wire/hybrid-clock.ts'
 import { FLAGS, type RecordHead, type SealedRecord } from '../wire/record.ts'
 import { RecentCache } from '../wire/recent-cache.ts'
-import { messagesOf } from '../wire/record-messages.ts'
 import { openHead, openRecord, verifyHead } from '../wire/sealed-record.ts'
 
 export interface ReceiverComponents {
@@ -127,8 +127,8 @@ export class Receiver {
     const own = this.#judgeOwn(record, frame.from)
     if (own !== undefined) return own
     if ((header.flags & (FLAGS.ephemeral | FLAGS.control)) !== 0) return this.#drop('unsupported')
-    // A body that its publisher signed can still be no list of messages; delivery uses what is decoded here.
-    messagesOf(record)
+    // A body that its publisher signed can still be no list of messages.
+    checkMessages(record.body, header.count)
     this.#components.hybridClock.observe(header.time)
     return this.#keep(record)
   }

@@ -106,17 +106,15 @@ export function decodeMessages(body: Uint8Array, count: number): DecodedMessage[
   return messages
 }
 
-/** Messages in a body, without decoding them: a few nanoseconds each. Throws ERR_RECORD on broken framing. */
-export function countMessages(body: Uint8Array): number {
+/**
+ * Throws ERR_RECORD unless `decodeMessages` would succeed, and allocates nothing for messages without key and
+ * headers: what a receiver asks before it stores and passes on a record.
+ */
+export function checkMessages(body: Uint8Array, count: number): void {
   const reader = new BodyReader(body)
-  let count = 0
-  while (reader.skip()) count++
-  return count
-}
-
-/** Throws ERR_RECORD (count) unless the body holds `count` messages by its framing. */
-export function checkMessageCount(body: Uint8Array, count: number): void {
-  if (countMessages(body) !== count) throw wrongCount(count)
+  let found = 0
+  while (reader.check()) found++
+  if (found !== count) throw wrongCount(count)
 }
 
 function wrongCount(count: number): SkeinError {
@@ -172,6 +170,8 @@ export class BodyReader {
   readonly #end: number
   readonly #suffix = new RepeatedText(LIMITS.topicBytes, isSuffix)
   readonly #contentType = new RepeatedText(LIMITS.fieldBytes)
+  /** What `check` reads into. */
+  readonly #scratch = emptyMessage()
 
   constructor(body: Uint8Array) {
     this.#reader = new ProtoReader(body)
@@ -184,18 +184,7 @@ export class BodyReader {
   next(): DecodedMessage | undefined {
     const reader = this.#reader
     if (!this.#enter()) return undefined
-    const message: Draft = {
-      suffix: '',
-      payload: NOTHING,
-      contentType: undefined,
-      key: undefined,
-      headers: undefined,
-      ttlMs: undefined,
-      priority: undefined,
-      deliverAt: undefined,
-      id: undefined,
-      replyTo: undefined
-    }
+    const message = emptyMessage()
     while (reader.position < reader.end) {
       const tag = reader.tag()
       if (tag === MESSAGE_TAG.payload) message.payload = this.#payload()
@@ -207,11 +196,19 @@ export class BodyReader {
     return message
   }
 
-  /** Passes over the next message; false at the end. */
-  skip(): boolean {
+  /** Checks the next message as `next` does, without giving it; false at the end. */
+  check(): boolean {
     const reader = this.#reader
     if (!this.#enter()) return false
-    reader.position = reader.end
+    const scratch = this.#scratch
+    scratch.headers = undefined
+    while (reader.position < reader.end) {
+      const tag = reader.tag()
+      if (tag === MESSAGE_TAG.payload) reader.skip(tag)
+      else if (tag === MESSAGE_TAG.suffix) this.#suffix.read(reader)
+      else this.#field(tag, scratch)
+    }
+    if (scratch.headers !== undefined) checkHeaders(scratch.headers)
     reader.end = this.#end
     return true
   }
@@ -272,6 +269,21 @@ export class BodyReader {
         if (tag >>> 3 <= LAST_FIELD) throw wrongWireType(tag)
         reader.skip(tag)
     }
+  }
+}
+
+function emptyMessage(): Draft {
+  return {
+    suffix: '',
+    payload: NOTHING,
+    contentType: undefined,
+    key: undefined,
+    headers: undefined,
+    ttlMs: undefined,
+    priority: undefined,
+    deliverAt: undefined,
+    id: undefined,
+    replyTo: undefined
   }
 }
 

@@ -2,7 +2,8 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
 import { outgoing } from '../../src/node/outgoing.ts'
 import { openMemory } from '../../src/store/directory.ts'
-import { messagesOf } from '../../src/wire/record-messages.ts'
+import { type DecodedMessage, decodeMessages } from '../../src/wire/body.ts'
+import type { SealedRecord } from '../../src/wire/record.ts'
 import { openRecord } from '../../src/wire/sealed-record.ts'
 import { type LoneEngine, createLoneEngine } from '../fixtures/lone-engine.ts'
 import { settled } from '../fixtures/manual-clock.ts'
@@ -12,6 +13,9 @@ async function lone(init: Parameters<typeof createLoneEngine>[0] = {}): Promise<
   onTestFinished(() => lone.engine.stop())
   return lone
 }
+
+const messagesOf = (record: SealedRecord): DecodedMessage[] =>
+  decodeMessages(record.body, record.header.count)
 
 const records = (node: LoneEngine) =>
   node.transport.sent.map(({ frame }) => openRecord(frame.bytes))
