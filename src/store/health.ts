@@ -2,8 +2,9 @@ import { every } from '../core/clock.ts'
 import type { Clock, Timer } from '../core/clock.ts'
 import { SkeinError } from '../core/errors.ts'
 import { GIB, MIB } from '../core/limits.ts'
+import type { Logger } from '../core/logger.ts'
 import type { StoreCondition } from './contract.ts'
-import { errorCodes } from './level.ts'
+import { errorCodes, isCorruption } from './level.ts'
 
 /** Size of a file system and what is free of it, bytes. */
 export interface Space {
@@ -13,6 +14,7 @@ export interface Space {
 
 export interface HealthComponents {
   readonly clock: Clock
+  readonly logger: Logger
   /** Undefined where the file system does not tell. */
   readonly freeSpace?: (() => Promise<Space | undefined>) | undefined
   /** Tries to write `bytes` bytes beside the store; the system's error code when that fails. */
@@ -138,8 +140,44 @@ export class Health {
     }
   }
 
+  /** Why nothing is written now. */
+  refusal(): SkeinError {
+    try {
+      this.assertWritable()
+    } catch (error) {
+      if (error instanceof SkeinError) return error
+      throw error
+    }
+    return stopped()
+  }
+
+  /** Decides what a failed read or write means; what waits for the store is rejected with the result. */
+  async fail(error: unknown): Promise<SkeinError> {
+    if (this.#condition === 'broken' || this.#condition === 'failed') return this.refusal()
+    const { logger } = this.#components
+    if (await this.#isLackOfSpace(error)) {
+      this.set('failed', 'the disk is full')
+      logger.error({ err: error }, 'the store could not write for lack of space')
+      return new SkeinError(
+        'ERR_STORE_WRITE',
+        'a write failed because the disk is full; free some space, the node goes on by itself',
+        { cause: error, details: { freeBytes: this.freeBytes ?? null } }
+      )
+    }
+    const reason = isCorruption(error)
+      ? 'the files of the store are damaged: stop the node and repair them'
+      : 'an I/O error that is not lack of space'
+    this.set('broken', reason)
+    logger.error({ err: error }, 'the store failed and takes nothing any more')
+    return new SkeinError(
+      'ERR_STORE_FAILED',
+      `the store failed: ${reason}; check the disk and restart the node`,
+      { cause: error }
+    )
+  }
+
   /** Was the write refused for lack of space, by code, or by what the file system says now? */
-  async isLackOfSpace(error: unknown): Promise<boolean> {
+  async #isLackOfSpace(error: unknown): Promise<boolean> {
     const codes = errorCodes(error)
     if (codes.some((code) => LACK_OF_SPACE.includes(code))) return true
     // The database passes on the system's text only, and a text is nothing to decide by.

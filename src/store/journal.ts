@@ -137,6 +137,18 @@ export class Journal {
     return entries.filter((entry) => entry.offset + entry.count > journal.first)
   }
 
+  /** All entries from `first` up to `next`, a read's worth at a time. */
+  async *pages(channel: string, first: number, next: number): AsyncGenerator<JournalEntry[]> {
+    let offset = first
+    while (offset < next) {
+      const entries = await this.read(channel, offset, LIMITS.readBytes)
+      const last = entries.at(-1)
+      if (last === undefined) return
+      offset = last.offset + last.count
+      yield entries.filter((entry) => entry.offset < next)
+    }
+  }
+
   /** Fetches and checks the records of journal rows; undefined where one is gone. */
   async #records(channel: string, placed: readonly PlacedRow[]): Promise<(LogRow | undefined)[]> {
     const { level } = this.#components
@@ -263,11 +275,7 @@ export class Journal {
     const journal = this.#components.mirror().journal(channel)
     const newest = new Map<string, number>()
     const matching = new Map<string, boolean>()
-    for (let offset = journal.first; offset < journal.next;) {
-      const entries = await this.read(channel, offset, LIMITS.readBytes)
-      const last = entries.at(-1)
-      if (last === undefined) break
-      offset = last.offset + last.count
+    for await (const entries of this.pages(channel, journal.first, journal.next)) {
       for (const entry of entries) {
         if (entry.record === undefined || (entry.record.header.flags & FLAGS.control) !== 0)
           continue

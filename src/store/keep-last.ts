@@ -1,4 +1,3 @@
-import { LIMITS } from '../core/limits.ts'
 import { decodeMessages } from '../wire/body.ts'
 import { FLAGS } from '../wire/record.ts'
 import type { SealedRecord } from '../wire/record.ts'
@@ -28,9 +27,6 @@ export interface CompactionPlan {
   /** Rows at the start of the journal of which nothing is needed any more, header included. */
   readonly gone: readonly PlacedRow[]
 }
-
-/** Pages of journal offsets, each read in one go. */
-const PAGE_BYTES = LIMITS.readBytes
 
 /**
  * Which records hold no value that is still wanted: each message has `keepLast` newer ones of the same topic and
@@ -82,13 +78,7 @@ async function* entriesOf(
   channel: string,
   { first, next }: JournalState
 ): AsyncGenerator<JournalEntry> {
-  for (let offset = first; offset < next;) {
-    const entries = await journal.read(channel, offset, PAGE_BYTES)
-    const last = entries.at(-1)
-    if (last === undefined) return
-    for (const entry of entries) if (entry.offset < next) yield entry
-    offset = last.offset + last.count
-  }
+  for await (const page of journal.pages(channel, first, next)) yield* page
 }
 
 /** Is one of the record's messages still wanted? Counts down what is newer than each. */

@@ -15,7 +15,6 @@ import { Health, stopped } from './health.ts'
 import type { Space } from './health.ts'
 import { missingIn } from './held-log.ts'
 import { Journal } from './journal.ts'
-import { isCorruption } from './level.ts'
 import type { Level } from './level.ts'
 import { readRows } from './log-reader.ts'
 import { Mirror } from './mirror.ts'
@@ -80,6 +79,7 @@ class LevelStore implements Store {
     this.#health = new Health(
       {
         clock,
+        logger,
         freeSpace,
         probeSpace,
         changed: (condition, reason) => this.#changed(condition, reason)
@@ -90,7 +90,7 @@ class LevelStore implements Store {
       level: () => this.#open(),
       complete: (commit) => this.#complete(commit),
       written: (commit) => this.#written(commit),
-      failed: (error) => this.#failed(error)
+      failed: (error) => this.#health.fail(error)
     })
     const level = (): Level => this.#open()
     const mirror = (): Mirror => this.#mirror
@@ -157,6 +157,7 @@ class LevelStore implements Store {
       await this.#health.start()
     } catch (error) {
       this.#started = false
+      this.#health.set('closed', 'the store could not be opened')
       await this.#close()
       throw error
     }
@@ -191,7 +192,7 @@ class LevelStore implements Store {
   recover(): Promise<void> {
     if (this.condition !== 'failed') {
       return this.condition === 'broken' || this.condition === 'closed'
-        ? Promise.reject(this.#refusal())
+        ? Promise.reject(this.#health.refusal())
         : Promise.resolve()
     }
     this.#recovering ??= this.#recover().finally(() => {
@@ -226,16 +227,10 @@ class LevelStore implements Store {
 
   /** A write that failed can have reached the disk all the same. */
   async #tellWhatSurvived(before: ReadonlyMap<string, number>): Promise<void> {
-    for (const [channel, journal] of this.#mirror.journals()) {
-      let offset = before.get(channel) ?? 0
-      const { next } = journal
-      while (offset < next) {
-        const entries = await this.#journal.read(channel, offset, LIMITS.commitBytes)
-        const last = entries.at(-1)
-        if (last === undefined) break
-        offset = last.offset + last.count
-        const whole = entries.filter(({ record }) => record !== undefined)
-        if (whole.length > 0) this.#emitter.emit('journal', { channel, entries: whole })
+    for (const [channel, { next }] of this.#mirror.journals()) {
+      for await (const page of this.#journal.pages(channel, before.get(channel) ?? 0, next)) {
+        const entries = page.filter(({ record }) => record !== undefined)
+        if (entries.length > 0) this.#emitter.emit('journal', { channel, entries })
       }
     }
   }
@@ -366,23 +361,13 @@ class LevelStore implements Store {
   }
 
   #open(): Level {
-    if (this.#level === undefined) throw this.#refusal()
+    if (this.#level === undefined) throw this.#health.refusal()
     return this.#level
   }
 
   #assertOpen(): void {
     if (this.condition === 'open' || this.condition === 'full') return
-    throw this.#refusal()
-  }
-
-  #refusal(): SkeinError {
-    try {
-      this.#health.assertWritable()
-    } catch (error) {
-      if (error instanceof SkeinError) return error
-      throw error
-    }
-    return stopped()
+    throw this.#health.refusal()
   }
 
   /** A read that meets an I/O error ends the store: what it holds cannot be relied on. */
@@ -391,8 +376,8 @@ class LevelStore implements Store {
       return await read()
     } catch (error) {
       if (error instanceof SkeinError) throw error
-      if (this.#level === undefined) throw this.#refusal()
-      throw await this.#failed(error)
+      if (this.#level === undefined) throw this.#health.refusal()
+      throw await this.#health.fail(error)
     }
   }
 
@@ -442,29 +427,6 @@ class LevelStore implements Store {
       slot.reported = holes
       this.#emitter.emit('gap', { log: slot.ref, missing: missingIn(slot.committed) })
     }
-  }
-
-  async #failed(error: unknown): Promise<SkeinError> {
-    if (this.condition === 'broken' || this.condition === 'failed') return this.#refusal()
-    if (await this.#health.isLackOfSpace(error)) {
-      this.#health.set('failed', 'the disk is full')
-      this.#logger.error({ err: error }, 'the store could not write for lack of space')
-      return new SkeinError(
-        'ERR_STORE_WRITE',
-        'a write failed because the disk is full; free some space, the node goes on by itself',
-        { cause: error, details: { freeBytes: this.#health.freeBytes ?? null } }
-      )
-    }
-    const reason = isCorruption(error)
-      ? 'the files of the store are damaged: stop the node and repair them'
-      : 'an I/O error that is not lack of space'
-    this.#health.set('broken', reason)
-    this.#logger.error({ err: error }, 'the store failed and takes nothing any more')
-    return new SkeinError(
-      'ERR_STORE_FAILED',
-      `the store failed: ${reason}; check the disk and restart the node`,
-      { cause: error }
-    )
   }
 
   #damaged(log: LogRef, range: contract.SequenceRange): void {

@@ -91,7 +91,8 @@ export class Opening {
         least.set(channel, Math.max(offset, least.get(channel) ?? 0))
       }
       const recovered = await recoverMirror(level, least)
-      await level.del(CLEAN)
+      // Synced: a power loss that takes everything since would otherwise look like a clean stop.
+      await level.del(CLEAN, SYNC)
       return { ...recovered, clean, startedAt }
     } catch (error) {
       if (!isCorruption(error)) throw error

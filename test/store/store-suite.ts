@@ -14,7 +14,7 @@ const POLICY = {
 
 /** What every store does, whatever database is under it. */
 export function storeSuite(name: string, createDisk: () => Promise<Disk>): void {
-  describe(name, () => {
+  describe(`${name}`, () => {
     let disk: Disk
     let store: Store
     beforeEach(async () => {
