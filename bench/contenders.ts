@@ -17,6 +17,8 @@ export interface Contender {
   readonly command: string | undefined
   /** Its nodes forward for each other, so that a full mesh makes sense. */
   readonly forwards: boolean
+  /** Its nodes need not be told the addresses of others. */
+  readonly startsTogether: boolean
   /** How long it runs before it is measured, ms: the compiler needs longer for longer paths of code. */
   readonly warmUpMs: number
   /** Cells that it takes no part in, since one would last for minutes. */
@@ -44,6 +46,7 @@ function contender(
     packages: [],
     command: undefined,
     forwards: false,
+    startsTogether: false,
     warmUpMs: PLAIN_WARM_UP_MS,
     skips: [],
     ...init
@@ -65,6 +68,7 @@ export const PEERS: readonly Contender[] = [
     adapter: 'nats',
     workloads: LIVE,
     packages: ['@nats-io/transport-node'],
+    startsTogether: true,
     command: 'nats-server'
   }),
   contender({ name: 'zeromq', adapter: 'zeromq', workloads: LIVE, packages: ['zeromq'] }),
@@ -80,13 +84,15 @@ export const PEERS: readonly Contender[] = [
     adapter: 'mosquitto',
     workloads: ['throughput'],
     packages: ['mqtt'],
+    startsTogether: true,
     command: 'mosquitto'
   }),
   contender({
     name: 'moleculer',
     adapter: 'moleculer',
     workloads: LIVE,
-    packages: ['moleculer', 'cbor-x']
+    packages: ['moleculer', 'cbor-x'],
+    startsTogether: true
   }),
   contender({
     name: 'gossipsub',

@@ -33,7 +33,7 @@ export class Team {
     this.#places = places
   }
 
-  /** Starts the server if there is one, then one node after the other, the publisher first. */
+  /** Starts the server if there is one, then the nodes: one after the other where they need each other's addresses. */
   async start(contender: Contender, cell: Cell): Promise<void> {
     const { adapter, options } = contender
     const [brokerPort = 0, ...ports] = await freePorts(2 + cell.subscribers)
@@ -43,27 +43,33 @@ export class Team {
       this.#broker = new BrokerProcess(broker({ options, build, port: brokerPort, dir: this.#dir }))
       await this.#broker.listening(brokerPort)
     }
-    const addresses: unknown[] = []
-    for (let index = 0; index <= cell.subscribers; index++) {
-      const role: Role = index === 0 ? 'publisher' : 'subscriber'
-      const peers = cell.topology === 'star' ? addresses.slice(0, 1) : [...addresses]
-      const { skeinUrl, peersDir } = this.#places
-      const dir = join(this.#dir, `node-${index}`)
-      mkdirSync(dir)
-      const context: AdapterContext = {
-        options,
-        index,
-        peers,
-        ports,
-        brokerPort,
-        dir,
-        skeinUrl,
-        peersDir
-      }
-      const worker = new WorkerProcess(role, this.#places.build, () => this.#tellProgress())
-      this.#workers.push(worker)
-      addresses.push((await worker.ask('start', { adapter, role, context })).address)
+    const startNode = (index: number, peers: readonly unknown[]): Promise<unknown> =>
+      this.#startNode(contender, { index, peers, ports, brokerPort })
+    const indexes = Array.from({ length: cell.subscribers + 1 }, (_none, index) => index)
+    if (contender.startsTogether) {
+      await Promise.all(indexes.map((index) => startNode(index, [])))
+      return
     }
+    const addresses: unknown[] = []
+    for (const index of indexes) {
+      const peers = cell.topology === 'star' ? addresses.slice(0, 1) : [...addresses]
+      addresses.push(await startNode(index, peers))
+    }
+  }
+
+  /** Resolves to the node's address. */
+  async #startNode(
+    { adapter, options }: Contender,
+    node: Pick<AdapterContext, 'index' | 'peers' | 'ports' | 'brokerPort'>
+  ): Promise<unknown> {
+    const role: Role = node.index === 0 ? 'publisher' : 'subscriber'
+    const { build, skeinUrl, peersDir } = this.#places
+    const dir = join(this.#dir, `node-${node.index}`)
+    mkdirSync(dir)
+    const worker = new WorkerProcess(role, build, () => this.#tellProgress())
+    this.#workers.push(worker)
+    const context: AdapterContext = { ...node, options, dir, skeinUrl, peersDir }
+    return (await worker.ask('start', { adapter, role, context })).address
   }
 
   get workers(): readonly WorkerProcess[] {
