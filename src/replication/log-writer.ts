@@ -8,18 +8,12 @@ import type { PreviousSession, SealedRecord } from '../wire/record.ts'
 import { sealRecord } from '../wire/sealed-record.ts'
 import type { Signer } from '../wire/signature.ts'
 import type { ParsedTopic } from '../wire/topic.ts'
-import type { Confirm, PublisherStats, Receipt } from './publisher.ts'
+import { Batch, type Confirm, type Receipt } from './batch.ts'
+import type { PublisherStats } from './publisher.ts'
 
 /** A message on its way out. */
 export interface Outgoing extends EncodableMessage {
   readonly topic: ParsedTopic
-}
-
-/** Who is told what became of a message. */
-export interface Sink {
-  readonly confirm: Confirm
-  resolve(receipt: Receipt): void
-  reject(error: SkeinError): void
 }
 
 /** What the writers of one publisher share: its window over all channels, its counters, its fate. */
@@ -51,14 +45,17 @@ export interface LogWriterInit extends LogRef {
 interface Waiting {
   readonly outgoing: Outgoing
   readonly bytes: number
-  readonly sink: Sink
+  readonly confirm: Confirm
+  readonly resolve: (receipt: Promise<Receipt>) => void
+  readonly reject: (error: SkeinError) => void
 }
 
 /** Writes one log: its messages in order, packed into records. */
 export interface LogWriter {
-  add(outgoing: Outgoing, sink: Sink): void
+  /** Throws ERR_BUSY and what `messageSize` throws; rejects where the record cannot be stored. */
+  add(outgoing: Outgoing, confirm: Confirm): Promise<Receipt>
   /** A record of its own for `batch`. Throws ERR_PAYLOAD_TOO_LARGE, ERR_BUSY. */
-  addRecord(batch: readonly Outgoing[], sink: Sink): void
+  addRecord(batch: readonly Outgoing[], confirm: Confirm): Promise<Receipt[]>
   /** The window has room again. */
   admitWaiting(): void
   /** Resolves when everything accepted so far is stored or rejected. */
@@ -78,8 +75,8 @@ class ChannelLogWriter implements LogWriter {
   readonly #components: LogWriterComponents
   readonly #init: LogWriterInit
   readonly #builder = new BodyBuilder(FIRST_CAPACITY)
-  /** Who waits for the messages in the builder. */
-  #open: Sink[] = []
+  /** Of the messages in the builder. */
+  #open: Batch
   #scheduled = false
   #sequence = 1
   #previous: Uint8Array | undefined
@@ -98,19 +95,19 @@ class ChannelLogWriter implements LogWriter {
     this.#components = components
     this.#init = init
     this.#before = lastSession(components.store.logs(init.channel), init)
+    this.#open = new Batch(init, this.#sequence)
   }
 
-  add(outgoing: Outgoing, sink: Sink): void {
-    if (this.#waiting.length > 0 || !this.#mayWrite()) {
-      const bytes = messageSize(outgoing)
-      this.#components.flow.queue(bytes)
-      this.#waiting.push({ outgoing, bytes, sink })
-      return
-    }
-    this.#append(outgoing, sink)
+  add(outgoing: Outgoing, confirm: Confirm): Promise<Receipt> {
+    if (this.#waiting.length === 0 && this.#mayWrite()) return this.#append(outgoing, confirm)
+    const bytes = messageSize(outgoing)
+    this.#components.flow.queue(bytes)
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ outgoing, bytes, confirm, resolve, reject })
+    })
   }
 
-  addRecord(batch: readonly Outgoing[], sink: Sink): void {
+  addRecord(batch: readonly Outgoing[], confirm: Confirm): Promise<Receipt[]> {
     const size = batch.reduce((sum, outgoing) => sum + messageSize(outgoing), 0)
     const limit = LIMITS.pushBytes - LIMITS.headBytes
     if (size > limit || batch.length > LIMITS.batchMessages) {
@@ -127,18 +124,19 @@ class ChannelLogWriter implements LogWriter {
       )
     }
     this.#seal()
-    for (const outgoing of batch) {
+    const receipts = batch.map((outgoing) => {
       this.#builder.add(outgoing)
-      this.#open.push(sink)
-    }
+      return this.#open.add(confirm)
+    })
     this.#seal()
+    return Promise.all(receipts)
   }
 
   admitWaiting(): void {
     while (this.#waiting.length > 0 && this.#closed === undefined && this.#mayWrite()) {
-      const { outgoing, bytes, sink } = this.#waiting.shift() as Waiting
+      const { outgoing, bytes, confirm, resolve } = this.#waiting.shift() as Waiting
       this.#components.flow.queue(-bytes)
-      this.#append(outgoing, sink)
+      resolve(this.#append(outgoing, confirm))
     }
   }
 
@@ -158,20 +156,20 @@ class ChannelLogWriter implements LogWriter {
     const waiting = this.#waiting.splice(0)
     for (const { bytes } of waiting) this.#components.flow.queue(-bytes)
     this.#builder.finish()
-    const rejected = [...this.#open.splice(0), ...waiting.map(({ sink }) => sink)]
-    this.#components.flow.stats.failed += rejected.length
-    for (const sink of rejected) sink.reject(notSent)
+    this.#components.flow.stats.failed += this.#open.count + waiting.length
+    this.#open.failed(notSent)
+    for (const { reject } of waiting) reject(notSent)
     this.#tellDrained()
   }
 
   #isIdle(): boolean {
-    return this.#inFlight === 0 && this.#open.length === 0 && this.#waiting.length === 0
+    return this.#inFlight === 0 && this.#open.count === 0 && this.#waiting.length === 0
   }
 
   /** Looks at the window, and at the neighbours' buffers whenever a new batch would begin. */
   #mayWrite(): boolean {
     if (!this.#components.flow.hasRoom()) return false
-    if (this.#open.length > 0) return true
+    if (this.#open.count > 0) return true
     if (this.#roomPending) return false
     const room = this.#components.transport.room(this.#init.channel)
     if (room === undefined) return true
@@ -183,16 +181,18 @@ class ChannelLogWriter implements LogWriter {
     return false
   }
 
-  #append(outgoing: Outgoing, sink: Sink): void {
+  #append(outgoing: Outgoing, confirm: Confirm): Promise<Receipt> {
     if (this.#closed !== undefined) throw this.#closed
     const limit = LIMITS.batchBytes
-    if (!this.#builder.add(outgoing, this.#open.length === 0 ? undefined : limit)) {
+    if (!this.#builder.add(outgoing, this.#open.count === 0 ? undefined : limit)) {
       this.#seal()
       this.#builder.add(outgoing)
     }
-    this.#open.push(sink)
-    if (this.#builder.size >= limit || this.#open.length >= this.#init.batchMessages) this.#seal()
+    const batch = this.#open
+    const receipt = batch.add(confirm)
+    if (this.#builder.size >= limit || batch.count >= this.#init.batchMessages) this.#seal()
     else this.#schedule()
+    return receipt
   }
 
   /** With nothing in flight the batch goes out after the present task; else when a write settles. */
@@ -206,9 +206,8 @@ class ChannelLogWriter implements LogWriter {
   }
 
   #seal(): void {
-    const sinks = this.#open
-    if (sinks.length === 0) return
-    this.#open = []
+    const batch = this.#open
+    if (batch.count === 0 || this.#closed !== undefined) return
     const { channel, session } = this.#init
     const first = this.#sequence
     const record = sealRecord(
@@ -216,7 +215,7 @@ class ChannelLogWriter implements LogWriter {
         session,
         channel,
         first,
-        count: sinks.length,
+        count: batch.count,
         previous: this.#previous,
         before: first === 1 ? this.#before : undefined,
         time: this.#components.hybridClock.tick(),
@@ -224,10 +223,12 @@ class ChannelLogWriter implements LogWriter {
       },
       this.#components.signer
     )
-    this.#sequence += sinks.length
+    batch.time = new Date(record.header.time.ms)
+    this.#sequence += batch.count
+    this.#open = new Batch(this.#init, this.#sequence)
     this.#previous = record.digest
     this.#send(record)
-    this.#store(record, sinks)
+    this.#store(record, batch)
   }
 
   /** The first record of a log is written before it is sent: a crash before that leaves no trace of the log. */
@@ -239,34 +240,32 @@ class ChannelLogWriter implements LogWriter {
     this.#components.transport.broadcast(this.#init.channel, record)
   }
 
-  #store(record: SealedRecord, sinks: Sink[]): void {
+  #store(record: SealedRecord, batch: Batch): void {
     const { flow, store } = this.#components
     const size = record.bytes.byteLength
-    const receipts = new Receipts(this.#init, record)
     this.#inFlight++
     flow.take(size)
-    if (this.#begun) receipts.settle(sinks, 'sent')
+    if (this.#begun) batch.sent()
     store.append([{ record, ageMs: 0 }], { sync: true }).then(
       (outcomes) => {
         this.#inFlight--
         flow.give(size)
         if (outcomes[0] !== 'appended') {
-          this.#fail(sinks, new SkeinError('ERR_INTERNAL', `own record refused: ${outcomes[0]}`))
+          this.#fail(batch, new SkeinError('ERR_INTERNAL', `own record refused: ${outcomes[0]}`))
           return
         }
         flow.stats.records++
-        flow.stats.messages += sinks.length
+        flow.stats.messages += batch.count
         flow.stats.bytes += size
         this.#begin()
-        receipts.settle(sinks, 'sent')
-        receipts.settle(sinks, 'stored')
+        batch.stored()
         this.#seal()
         this.#tellDrained()
       },
       (error: unknown) => {
         this.#inFlight--
         flow.give(size)
-        this.#fail(sinks, toSkeinError(error))
+        this.#fail(batch, toSkeinError(error))
       }
     )
   }
@@ -279,13 +278,13 @@ class ChannelLogWriter implements LogWriter {
     }
   }
 
-  #fail(sinks: readonly Sink[], error: SkeinError): void {
+  #fail(batch: Batch, error: SkeinError): void {
     const failure = new SkeinError(error.code, error.message, {
       cause: error,
       details: { ...error.details, mayBeDelivered: this.#begun }
     })
-    this.#components.flow.stats.failed += sinks.length
-    for (const sink of sinks) sink.reject(failure)
+    this.#components.flow.stats.failed += batch.count
+    batch.failed(failure)
     this.#components.flow.failed(error)
     this.#tellDrained()
   }
@@ -293,33 +292,6 @@ class ChannelLogWriter implements LogWriter {
   #tellDrained(): void {
     if (this.#closed === undefined && !this.#isIdle()) return
     for (const resolve of this.#drained.splice(0)) resolve()
-  }
-}
-
-/** Tells the sinks of one record; each is told once, in the order of their messages. */
-class Receipts {
-  readonly #init: LogWriterInit
-  readonly #record: SealedRecord
-  readonly #told = new Set<Confirm>()
-
-  constructor(init: LogWriterInit, record: SealedRecord) {
-    this.#init = init
-    this.#record = record
-  }
-
-  settle(sinks: readonly Sink[], confirm: Confirm): void {
-    if (this.#told.has(confirm)) return
-    this.#told.add(confirm)
-    const { channel, publisher, session } = this.#init
-    const { first, time } = this.#record.header
-    const prefix = `${publisher}/${session}/`
-    const date = new Date(time.ms)
-    for (let index = 0; index < sinks.length; index++) {
-      const sink = sinks[index] as Sink
-      if (sink.confirm !== confirm) continue
-      const sequence = first + index
-      sink.resolve({ id: `${prefix}${sequence}/${channel}`, sequence, time: date })
-    }
   }
 }
 

@@ -9,18 +9,8 @@ import type { Store } from '../store/contract.ts'
 import type { HybridClock } from '../wire/hybrid-clock.ts'
 import { newSession } from '../wire/session.ts'
 import type { Signer } from '../wire/signature.ts'
+import type { Confirm, Receipt } from './batch.ts'
 import { type LogWriter, type Outgoing, createLogWriter } from './log-writer.ts'
-
-/** When a publish resolves. `stored`: on this node's disk, synced. `sent`: handed to the transport. */
-export type Confirm = 'stored' | 'sent'
-
-/** What a confirmed publish is known by. */
-export interface Receipt {
-  /** `<publisher>/<session>/<sequence>/<channel>` */
-  readonly id: string
-  readonly sequence: number
-  readonly time: Date
-}
 
 export interface PublisherComponents {
   readonly store: Store
@@ -114,37 +104,26 @@ export class Publisher {
    * ERR_BUSY or ERR_STOPPED; `details.mayBeDelivered` is true where others may already have it.
    */
   publish(outgoing: Outgoing, confirm: Confirm): Promise<Receipt> {
-    return new Promise((resolve, reject) => {
-      try {
-        this.#admit(outgoing, { confirm, resolve, reject })
-      } catch (error) {
-        this.stats.failed++
-        reject(toSkeinError(error))
-      }
-    })
+    try {
+      this.#assertOpen()
+      return this.#writer(outgoing.topic.channel).add(outgoing, confirm)
+    } catch (error) {
+      this.stats.failed++
+      return Promise.reject(toSkeinError(error))
+    }
   }
 
   /** All messages in one record, or none. They must share one channel and fit one record. */
   publishBatch(batch: readonly Outgoing[], confirm: Confirm): Promise<Receipt[]> {
     const first = batch[0]
     if (first === undefined) return Promise.resolve([])
-    return new Promise((resolve, reject) => {
-      try {
-        this.#assertOpen()
-        const receipts: Receipt[] = []
-        const sink = {
-          confirm,
-          reject,
-          resolve: (receipt: Receipt): void => {
-            if (receipts.push(receipt) === batch.length) resolve(receipts)
-          }
-        }
-        this.#writer(first.topic.channel).addRecord(batch, sink)
-      } catch (error) {
-        this.stats.failed += batch.length
-        reject(toSkeinError(error))
-      }
-    })
+    try {
+      this.#assertOpen()
+      return this.#writer(first.topic.channel).addRecord(batch, confirm)
+    } catch (error) {
+      this.stats.failed += batch.length
+      return Promise.reject(toSkeinError(error))
+    }
   }
 
   /** Opens a session above `other`, which was seen to be this publisher's and greater than its own. */
@@ -169,11 +148,6 @@ export class Publisher {
     this.#state = 'stopped'
     this.#stopping.abort(stopped())
     this.#dropWriters(stopped())
-  }
-
-  #admit(outgoing: Outgoing, sink: Parameters<LogWriter['add']>[1]): void {
-    this.#assertOpen()
-    this.#writer(outgoing.topic.channel).add(outgoing, sink)
   }
 
   #assertOpen(): void {
