@@ -55,8 +55,8 @@ export const LIMITS = {
   cursorBytes: 200,
   /** Records in one commit of the store. */
   commitRecords: 256,
-  /** Bytes in one commit of the store. */
-  commitBytes: 8 * MIB,
+  /** A commit of the store is closed at this size: 1 MiB goes through LevelDB twice as fast as 8 (measured). */
+  commitBytes: 1 * MIB,
   /** Request line and headers of one HTTP request: a message's headers and a token fit twice. */
   httpHeaderBytes: 16 * KIB,
   /** HTTP connections at once; idle ones cost some 20 KiB each. */

@@ -45,9 +45,9 @@ export class Journal {
    */
   follow(slot: LogSlot, commit: Commit): boolean | Promise<boolean> {
     while (slot.journaled < slot.committed.head) {
-      if (commit.full) return false
       const pending = slot.pending.get(slot.journaled + 1)
-      if (pending === undefined) return this.#followStored(slot, commit)
+      // What is in memory goes in at once: after this commit it would have to be read.
+      if (pending === undefined) return commit.full ? false : this.#followStored(slot, commit)
       this.#enter(slot, pending, commit)
     }
     return true
