@@ -12,6 +12,8 @@ import { SeenFrames } from './seen-frames.ts'
 export const DEGREE = 8
 /** A head whose frame is not here after this long shows that an edge was pruned too much. */
 const MISSING_MS = 200
+/** Heads of frames that were pushed to all go out at most this often: well below `MISSING_MS`. */
+const ANNOUNCE_MS = 20
 /** Ids of frames are remembered at least this long: gossipsub remembers its own for two minutes. */
 const SEEN_MS = 60_000
 /** And at most this many, twice: 2 x 64k ids are about 12 MiB. */
@@ -72,6 +74,7 @@ export class Dissemination {
   readonly #judging = new Map<string, Promise<Verdict>>()
   readonly #waiting = new Map<string, { from: PeerId; channel: string; at: number }>()
   readonly #pruneSent = new Map<string, number>()
+  readonly #announced = new Map<string, { at: number; head: Uint8Array | undefined }>()
   #timer: Timer | undefined
 
   constructor(components: DisseminationComponents, init: DisseminationInit) {
@@ -84,18 +87,20 @@ export class Dissemination {
   }
 
   stop(): void {
+    this.#announced.clear()
     this.#timer?.cancel()
     this.#timer = undefined
     this.#waiting.clear()
   }
 
   broadcast(channel: string, frame: Frame): void {
-    const head = frame.bytes.subarray(0, frame.headLength)
+    // A copy: gossip keeps heads for seconds, and a view would keep the whole frame with it.
+    const head = Uint8Array.prototype.slice.call(frame.bytes, 0, frame.headLength)
     this.#seen.add(frameId(head))
-    if (frame.bytes.length <= LIMITS.pushBytes) {
+    const pushed =
+      frame.bytes.length <= LIMITS.pushBytes &&
       this.#push(this.#targets(channel), channel, { ...frame, via: 0 })
-    }
-    this.#gossip.publish(channel, head)
+    this.#announce(channel, head, pushed)
   }
 
   room(channel: string): Promise<void> | undefined {
@@ -174,17 +179,50 @@ export class Dissemination {
     return [...targets]
   }
 
-  #push(targets: readonly Link[], channel: string, frame: Omit<Arrival, 'channel'>): void {
+  /**
+   * Gossips a head. That of a frame which every target took matters only when something goes wrong on the way, so
+   * under load one in `ANNOUNCE_MS` goes out, and always the last: whoever has it knows that earlier ones are missing.
+   */
+  #announce(channel: string, head: Uint8Array, pushed: boolean): void {
+    const now = this.#clock.monotonic()
+    const state = this.#announced.get(channel)
+    if (
+      !pushed ||
+      state === undefined ||
+      (now - state.at >= ANNOUNCE_MS && state.head === undefined)
+    ) {
+      this.#announced.set(channel, { at: now, head: undefined })
+      this.#gossip.publish(channel, head)
+      return
+    }
+    if (state.head === undefined) {
+      this.#clock.after(state.at + ANNOUNCE_MS - now, () => this.#announceLast(channel))
+    }
+    state.head = head
+  }
+
+  #announceLast(channel: string): void {
+    const head = this.#announced.get(channel)?.head
+    if (head === undefined) return
+    this.#announced.set(channel, { at: this.#clock.monotonic(), head: undefined })
+    this.#gossip.publish(channel, head)
+  }
+
+  /** True when every target took it. */
+  #push(targets: readonly Link[], channel: string, frame: Omit<Arrival, 'channel'>): boolean {
     const item = { ...frame, channel }
+    let all = true
     for (const link of targets) {
       if (link.sendFrame(item)) {
         this.counters.framesSent++
         this.counters.bytesSent += frame.bytes.length
       } else {
+        all = false
         this.counters.framesDropped++
         this.#init.onDropped(link.peer, channel, frame.bytes.length)
       }
     }
+    return all
   }
 
   #judge(link: Link, arrival: Arrival, id: string): void | Promise<void> {
@@ -210,7 +248,11 @@ export class Dissemination {
     const targets = this.#targets(arrival.channel).filter(
       (target) => target !== link && !target.isPruned(arrival.channel, link.index)
     )
-    this.#push(targets, arrival.channel, { ...arrival, via: link.index })
+    const pushed = this.#push(targets, arrival.channel, { ...arrival, via: link.index })
+    if (!pushed) {
+      const head = Uint8Array.prototype.slice.call(arrival.bytes, 0, arrival.headLength)
+      this.#announce(arrival.channel, head, false)
+    }
   }
 
   #judgeHead(from: PeerId, channel: string, bytes: Uint8Array): Verdict | Promise<Verdict> {

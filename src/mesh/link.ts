@@ -6,7 +6,7 @@ import { encodeControl, frameHeader, FRAME_OVERHEAD } from './push-codec.ts'
 
 /** What a link writes to: a push stream to one neighbour. */
 export interface PushSink {
-  /** False while the stream can take no more for now; `Link.pump` is to be called when it can again. */
+  /** False while the stream can take no more for now; `Link.wake` is to be called when it can again. */
   readonly writable: boolean
   /** Bytes taken and not yet given to the network. */
   readonly buffered: number
@@ -117,7 +117,7 @@ export class Link {
   sendControl(bytes: Uint8Array): void {
     if (this.#sink === undefined) return
     this.#queue.push({ control: bytes })
-    this.#schedule()
+    this.wake()
   }
 
   /** False when the neighbour's buffer is full and the frame was dropped. */
@@ -127,7 +127,7 @@ export class Link {
     if (this.buffered + size > LIMITS.neighbourBufferBytes) return false
     this.#queue.push(frame)
     this.#queuedBytes += size
-    this.#schedule()
+    this.wake()
     return true
   }
 
@@ -168,6 +168,16 @@ export class Link {
   /** The neighbour with that number is gone; another may get the number. */
   forgetVia(via: number): void {
     for (const set of this.#pruned.values()) set.delete(via)
+  }
+
+  /** Writes as much as the stream takes, when this turn is over: what is broadcast in one turn is written at once. */
+  wake(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    queueMicrotask(() => {
+      this.#scheduled = false
+      this.pump()
+    })
   }
 
   /** Writes as much as the stream takes. */
@@ -223,16 +233,6 @@ export class Link {
       this.#indices.set(channel, index)
     }
     return index
-  }
-
-  #schedule(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    // What is broadcast in one turn is written at once.
-    queueMicrotask(() => {
-      this.#scheduled = false
-      this.pump()
-    })
   }
 
   #release(): void {

@@ -322,7 +322,9 @@ export class Neighbours {
     const sink = streamSink(stream)
     const former = neighbour.attachment
     neighbour.attachment = { connection, stream, sink, since: this.#clock.monotonic() }
-    stream.addEventListener('drain', () => link.pump())
+    // Not at once: the stream itself first writes what it holds, and says when it is through.
+    stream.addEventListener('drain', () => link.wake())
+    stream.addEventListener('idle', () => link.wake())
     stream.addEventListener('close', () => {
       link.detach(sink)
       if (neighbour.attachment?.stream !== stream) return
