@@ -19,7 +19,12 @@ describe('errors', () => {
   it('cross a boundary and come back the same', () => {
     const error = new SkeinError('ERR_BUSY', 'later', { details: { bytes: 3 } })
     const back = SkeinError.from(JSON.parse(JSON.stringify(error)) as object)
-    expect(back).toMatchObject({ code: 'ERR_BUSY', message: 'later', retryable: true, details: { bytes: 3 } })
+    expect(back).toMatchObject({
+      code: 'ERR_BUSY',
+      message: 'later',
+      retryable: true,
+      details: { bytes: 3 }
+    })
   })
 
   it('of an unknown code become ERR_INTERNAL', () => {

@@ -1,0 +1,55 @@
+import { describe, expect, it, vi } from 'vitest'
+import type { FastifyInstance } from 'fastify'
+import { silentLogger } from '../../src/core/logger.ts'
+import type { SkeinNode } from '../../src/node/contract.ts'
+import { EVENT_ATTRIBUTES } from '../../src/sidecar/cloud-event.ts'
+import { createSidecar } from '../../src/sidecar/server.ts'
+import { codesOf, pageOf, rowsOf, sectionOf } from './tables.ts'
+
+const registered: string[] = []
+
+// The sidecar keeps its server to itself; what it registers is seen from below.
+vi.mock('fastify', async (importOriginal) => {
+  const original = await importOriginal<{ fastify: (options: object) => FastifyInstance }>()
+  const fastify = (options: object): FastifyInstance => {
+    const app = original.fastify(options)
+    app.addHook('onRoute', ({ method, url }) => {
+      registered.push(
+        `${String(method)} ${url.replace('/*', '/<topic>').replace(/:(\w+)/, '<$1>')}`
+      )
+    })
+    return app
+  }
+  return { ...original, fastify }
+})
+
+const page = pageOf('http.md')
+
+describe('docs: HTTP', () => {
+  it('lists every route there is, and no other', async () => {
+    const sidecar = createSidecar(
+      { node: {} as SkeinNode, logger: silentLogger },
+      {
+        host: '127.0.0.1',
+        port: 0,
+        exactPort: true,
+        token: 'token',
+        allowHosts: [],
+        allowOrigins: [],
+        insecure: false
+      }
+    )
+    await sidecar.stop()
+    const listed = rowsOf(sectionOf(page, '## Routes')).map(
+      ([route = '']) => codesOf(route)[0] ?? ''
+    )
+    expect(listed.toSorted()).toEqual(registered.toSorted())
+  })
+
+  it('lists every attribute of an event', () => {
+    const section = sectionOf(page, '### CloudEvents')
+    const listed = new Set(rowsOf(section).flatMap(([name = '']) => codesOf(name)))
+    const named = [...EVENT_ATTRIBUTES].filter((name) => name !== 'dataschema')
+    expect([...listed].toSorted()).toEqual(named.toSorted())
+  })
+})
