@@ -34,7 +34,7 @@ const PROBE_BYTES = 1 * MIB
 const LACK_OF_SPACE = ['ENOSPC', 'EDQUOT']
 
 /** Default reserve of a file system: min(1 GiB, max(16 MiB, 5 %)). */
-export function defaultReserve(totalBytes: number): number {
+function defaultReserve(totalBytes: number): number {
   return Math.min(GIB, Math.max(16 * MIB, Math.floor(totalBytes * 0.05)))
 }
 

@@ -115,7 +115,7 @@ async function firstKey(level: Level, slot: LogSlot, from: number): Promise<Buff
 }
 
 /** What of `range` should be held by `log` and is not among `rows`. */
-export function lossesIn(log: HeldLog, range: SequenceRange, rows: readonly LogRow[]): Loss[] {
+function lossesIn(log: HeldLog, range: SequenceRange, rows: readonly LogRow[]): Loss[] {
   const losses: Loss[] = []
   const held = [{ from: log.floor, to: log.head }, ...log.islands]
   for (const segment of held) {

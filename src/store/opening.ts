@@ -15,7 +15,7 @@ import type { Retention } from './retention.ts'
 import type { Subscriptions } from './subscriptions.ts'
 
 /** Version of the layout of keys and rows. A store with a greater one is not touched. */
-export const FORMAT_VERSION = 1
+const FORMAT_VERSION = 1
 
 /** What is noted about a store outside its database. */
 export interface StoreMark {

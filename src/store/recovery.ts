@@ -284,7 +284,7 @@ async function rebuild(level: Level, slot: LogSlot, recovered: Recovered): Promi
 }
 
 /** What `before` held and `after` does not. */
-export function lostRanges(before: HeldLog, after: HeldLog): SequenceRange[] {
+function lostRanges(before: HeldLog, after: HeldLog): SequenceRange[] {
   const lost: SequenceRange[] = []
   const held = [{ from: after.floor, to: after.head }, ...after.islands]
   for (const segment of [{ from: before.floor, to: before.head }, ...before.islands]) {

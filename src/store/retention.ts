@@ -287,7 +287,7 @@ export class Retention {
   }
 }
 
-export function trimKey(channel: string): Buffer {
+function trimKey(channel: string): Buffer {
   return Buffer.concat([namePrefix(SPACE.meta, 'trim'), Buffer.from(channel)])
 }
 

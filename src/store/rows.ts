@@ -1,6 +1,5 @@
 import { crc32 } from 'node:zlib'
 import { peerIdFromPublicKey, publicKeyFromPeerId } from '../wire/peer-id.ts'
-import type { SealedRecord } from '../wire/record.ts'
 import type { CursorState, Registration, SequenceRange } from './contract.ts'
 import type { HeldLog, Island } from './held-log.ts'
 
@@ -9,7 +8,7 @@ const VERSION = 1
 const CRC_BYTES = 4
 
 /** What stands before the unchanged bytes of a record: version, flags, born at, checksum of the three. */
-export const RECORD_PREFIX_BYTES = 12
+const RECORD_PREFIX_BYTES = 12
 const RECORD_FLAGS = { late: 1, headOnly: 2 } as const
 
 /** A record row taken apart; `bytes` is a view. */
@@ -60,11 +59,6 @@ export interface JournalRow {
 }
 
 const JOURNAL_ROW_BYTES = 66
-
-export function journalRowOf(record: SealedRecord, bornAt: number, late: boolean): JournalRow {
-  const { publisher, session, first, count } = record.header
-  return { publisher, session, first, count, bornAt, late, bytes: record.bytes.length }
-}
 
 export function encodeJournalRow(entry: JournalRow): Buffer {
   const row = Buffer.allocUnsafe(JOURNAL_ROW_BYTES)
