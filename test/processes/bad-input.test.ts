@@ -5,6 +5,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
+import { LOOPBACK, inNamespace } from './namespace.ts'
 import { refusal } from './refusal.ts'
 import { NodeProcess, type Result, randomMesh, run, temporaryFolder } from './skein-process.ts'
 
@@ -183,6 +184,16 @@ describe('bad input: what start cannot have', () => {
       const result = await run(['start', '--http', 'off', ...quiet, '--data-dir', path])
       expect(result).toEqual(refusal(1, 'ERR_DATA_DIR', path))
     }
+  })
+
+  it('data dir: one that cannot be written, new or used before, is one clear line', async (context) => {
+    const folder = await temporaryFolder(onTestFinished)
+    const setup = `${LOOPBACK} && mount -t tmpfs -o size=32m tmpfs '${folder}'`
+    const results = await inNamespace(context, setup, 'read-only-scenario.ts', [folder])
+    expect(results).toEqual([
+      refusal(1, 'ERR_DATA_DIR', join(folder, 'new')),
+      refusal(1, 'ERR_DATA_DIR', join(folder, 'used'))
+    ])
   })
 
   it('data dir: one whose identity is damaged or gone is not taken over', async () => {
