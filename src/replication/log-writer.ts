@@ -42,11 +42,11 @@ export interface LogWriterInit extends LogRef {
   readonly batchMessages: number
 }
 
+/** What waits for room. */
 interface Waiting {
-  readonly outgoing: Outgoing
   readonly bytes: number
-  readonly confirm: Confirm
-  readonly resolve: (receipt: Promise<Receipt>) => void
+  /** False where there is no room yet. */
+  readonly admit: () => boolean
   readonly reject: (error: SkeinError) => void
 }
 
@@ -99,12 +99,9 @@ class ChannelLogWriter implements LogWriter {
   }
 
   add(outgoing: Outgoing, confirm: Confirm): Promise<Receipt> {
-    if (this.#waiting.length === 0 && this.#mayWrite()) return this.#append(outgoing, confirm)
-    const bytes = messageSize(outgoing)
-    this.#components.flow.queue(bytes)
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ outgoing, bytes, confirm, resolve, reject })
-    })
+    const receipt = this.#waiting.length === 0 ? this.#append(outgoing, confirm) : undefined
+    if (receipt !== undefined) return receipt
+    return this.#wait(messageSize(outgoing), () => this.#append(outgoing, confirm))
   }
 
   addRecord(batch: readonly Outgoing[], confirm: Confirm): Promise<Receipt[]> {
@@ -117,27 +114,18 @@ class ChannelLogWriter implements LogWriter {
         { details: { bytes: size, limit } }
       )
     }
-    if (this.#waiting.length > 0 || !this.#mayWrite()) {
-      throw new SkeinError(
-        'ERR_BUSY',
-        'the publisher has no room for a whole batch now; try again in a moment'
-      )
-    }
-    this.#seal()
-    const receipts = batch.map((outgoing) => {
-      this.#builder.add(outgoing)
-      return this.#open.add(confirm)
-    })
-    this.#seal()
-    return Promise.all(receipts)
+    const receipts = this.#waiting.length === 0 ? this.#appendRecord(batch, confirm) : undefined
+    return receipts ?? this.#wait(size, () => this.#appendRecord(batch, confirm))
   }
 
   admitWaiting(): void {
-    while (this.#waiting.length > 0 && this.#closed === undefined && this.#mayWrite()) {
-      const { outgoing, bytes, confirm, resolve } = this.#waiting.shift() as Waiting
+    let admitted = 0
+    for (const { admit, bytes } of this.#waiting) {
+      if (this.#closed !== undefined || !admit()) break
       this.#components.flow.queue(-bytes)
-      resolve(this.#append(outgoing, confirm))
+      admitted++
     }
+    this.#waiting.splice(0, admitted)
   }
 
   async drain(): Promise<void> {
@@ -166,11 +154,25 @@ class ChannelLogWriter implements LogWriter {
     return this.#inFlight === 0 && this.#open.count === 0 && this.#waiting.length === 0
   }
 
+  /** Waits behind what waits already, until `append` finds room. */
+  #wait<Result>(bytes: number, append: () => Promise<Result> | undefined): Promise<Result> {
+    this.#components.flow.queue(bytes)
+    return new Promise((resolve, reject) => {
+      const admit = (): boolean => {
+        const result = append()
+        if (result !== undefined) resolve(result)
+        return result !== undefined
+      }
+      this.#waiting.push({ bytes, admit, reject })
+    })
+  }
+
   /** Looks at the window, and at the neighbours' buffers whenever a new batch would begin. */
   #mayWrite(): boolean {
     if (!this.#components.flow.hasRoom()) return false
     if (this.#open.count > 0) return true
-    if (this.#roomPending) return false
+    // Records of a log that has not begun are kept until it has, out of the neighbours' sight: one is enough.
+    if (this.#roomPending || (!this.#begun && this.#inFlight > 0)) return false
     const room = this.#components.transport.room(this.#init.channel)
     if (room === undefined) return true
     this.#roomPending = true
@@ -181,11 +183,14 @@ class ChannelLogWriter implements LogWriter {
     return false
   }
 
-  #append(outgoing: Outgoing, confirm: Confirm): Promise<Receipt> {
+  /** Undefined where the message has to wait for room: in the window, or at a neighbour when it begins a batch. */
+  #append(outgoing: Outgoing, confirm: Confirm): Promise<Receipt> | undefined {
     if (this.#closed !== undefined) throw this.#closed
+    if (!this.#mayWrite()) return undefined
     const limit = LIMITS.batchBytes
     if (!this.#builder.add(outgoing, this.#open.count === 0 ? undefined : limit)) {
       this.#seal()
+      if (!this.#mayWrite()) return undefined
       this.#builder.add(outgoing)
     }
     const batch = this.#open
@@ -193,6 +198,18 @@ class ChannelLogWriter implements LogWriter {
     if (this.#builder.size >= limit || batch.count >= this.#init.batchMessages) this.#seal()
     else this.#schedule()
     return receipt
+  }
+
+  #appendRecord(batch: readonly Outgoing[], confirm: Confirm): Promise<Receipt[]> | undefined {
+    if (this.#closed !== undefined) throw this.#closed
+    this.#seal()
+    if (!this.#mayWrite()) return undefined
+    const receipts = batch.map((outgoing) => {
+      this.#builder.add(outgoing)
+      return this.#open.add(confirm)
+    })
+    this.#seal()
+    return Promise.all(receipts)
   }
 
   /** With nothing in flight the batch goes out after the present task; else when a write settles. */
@@ -276,6 +293,7 @@ class ChannelLogWriter implements LogWriter {
     for (const record of this.#unsent.splice(0)) {
       this.#components.transport.broadcast(this.#init.channel, record)
     }
+    this.admitWaiting()
   }
 
   #fail(batch: Batch, error: SkeinError): void {

@@ -132,6 +132,39 @@ describe('publisher: flow', () => {
     ).toEqual(['1', '2', '3'])
   })
 
+  it('asks for room before each record, also in the middle of a burst', async () => {
+    const node = await lone()
+    await node.publish('a', 'first')
+    let open = (): void => {}
+    const broadcast = node.transport.broadcast.bind(node.transport)
+    let room = 3
+    // A neighbour with room for three more records: whatever is sent beyond that would be lost.
+    node.transport.broadcast = (channel, frame) => {
+      expect(room).toBeGreaterThan(0)
+      if (--room === 0) {
+        node.transport.roomPromise = new Promise((resolve) => {
+          open = () => {
+            room = 3
+            node.transport.roomPromise = undefined
+            resolve()
+          }
+        })
+      }
+      broadcast(channel, frame)
+    }
+    const text = 'x'.repeat(1024)
+    const published = Promise.all(Array.from({ length: 600 }, () => node.publish('a', text)))
+    let done = false
+    void published.then(() => {
+      done = true
+    })
+    while (!done) {
+      await settled(2)
+      if (room === 0) open()
+    }
+    expect((await published).at(-1)?.sequence).toBe(601)
+  })
+
   it('refuses more than it may buffer with ERR_BUSY, and loses nothing it accepted', async () => {
     const node = await lone()
     let open = (): void => {}
