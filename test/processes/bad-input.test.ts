@@ -189,7 +189,8 @@ describe('bad input: what start cannot have', () => {
   it('data dir: one that cannot be written, new or used before, is one clear line', async (context) => {
     const folder = await temporaryFolder(onTestFinished)
     const setup = `${LOOPBACK} && mount -t tmpfs -o size=32m tmpfs '${folder}'`
-    const results = await inNamespace(context, setup, 'read-only-scenario.ts', [folder])
+    const script = new URL('./read-only-scenario.ts', import.meta.url)
+    const results = await inNamespace(context, setup, script, [folder])
     expect(results).toEqual([
       refusal(1, 'ERR_DATA_DIR', join(folder, 'new')),
       refusal(1, 'ERR_DATA_DIR', join(folder, 'used'))

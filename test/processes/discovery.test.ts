@@ -21,7 +21,8 @@ describe('discovery: three nodes that are told nothing of each other', () => {
     expect(lines).toBeGreaterThanOrEqual(100_000)
     await writeFile(join(folder, 'text'), text)
     const args = [folder, join(folder, 'text'), String(lines)]
-    const outcome = await inNamespace<Outcome>(context, LAN, 'discovery-scenario.ts', args)
+    const script = new URL('./discovery-scenario.ts', import.meta.url)
+    const outcome = await inNamespace<Outcome>(context, LAN, script, args)
     process.stdout.write(
       `three nodes met ${Math.round(outcome.discoveryMs)} ms after the third was ready; ` +
         `${lines} lines took ${Math.round(outcome.transferMs)} ms\n`

@@ -14,6 +14,8 @@ interface Outcome {
   readonly newSession: boolean
 }
 
+const script = new URL('./full-disk-scenario.ts', import.meta.url)
+
 const nothingLost = {
   repeated: 0,
   kept: { lost: 0, twice: 0 },
@@ -28,10 +30,7 @@ describe('full disk: a small file system', () => {
 
   it('refuses to publish below the reserve, still answers and acknowledges, and goes on when there is space', async (context) => {
     const { folder, setup } = await disk()
-    const outcome = await inNamespace<Outcome>(context, setup, 'full-disk-scenario.ts', [
-      folder,
-      'reserve'
-    ])
+    const outcome = await inNamespace<Outcome>(context, setup, script, [folder, 'reserve'])
     expect(outcome).toMatchObject({
       refusal: { status: 507, code: 'ERR_STORE_FULL' },
       still: { status: 507, code: 'ERR_STORE_FULL' },
@@ -47,10 +46,7 @@ describe('full disk: a small file system', () => {
 
   it('recovers from a write that failed for lack of space, in a new session, without a loss', async (context) => {
     const { folder, setup } = await disk()
-    const outcome = await inNamespace<Outcome>(context, setup, 'full-disk-scenario.ts', [
-      folder,
-      'failing'
-    ])
+    const outcome = await inNamespace<Outcome>(context, setup, script, [folder, 'failing'])
     expect(outcome).toMatchObject({
       refusal: { status: 503, code: 'ERR_STORE_WRITE' },
       still: { status: 503, code: 'ERR_STORE_WRITE' },

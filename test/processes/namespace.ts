@@ -31,18 +31,17 @@ function lack(): string | undefined {
 }
 
 /**
- * Runs a script of this folder in namespaces of its own, after the shell commands of `setup`. Resolves with the
+ * Runs a script in namespaces of its own, after the shell commands of `setup`. Resolves with the
  * JSON value on the last line it prints; skips the test where namespaces cannot be had.
  */
 export async function inNamespace<Answer>(
   context: Pick<TestContext, 'skip'>,
   setup: string,
-  script: string,
+  script: URL,
   args: readonly string[] = []
 ): Promise<Answer> {
   skipFor(lack(), context)
-  const path = fileURLToPath(new URL(`./${script}`, import.meta.url))
-  const command = [process.execPath, '--import', 'tsx', path, ...args]
+  const command = [process.execPath, '--import', 'tsx', fileURLToPath(script), ...args]
   const child = spawn('unshare', [...UNSHARE, 'sh', '-c', `${setup} && "$@"`, 'sh', ...command], {
     stdio: ['ignore', 'pipe', 'pipe']
   })
@@ -50,6 +49,6 @@ export async function inNamespace<Answer>(
   process.once('exit', end)
   const { code, stdout, stderr } = await finished(child)
   process.off('exit', end)
-  if (code !== 0) throw new Error(`${script} failed:\n${stderr}\n${stdout}`)
+  if (code !== 0) throw new Error(`${script.pathname} failed:\n${stderr}\n${stdout}`)
   return JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as Answer
 }
