@@ -117,8 +117,8 @@ export class ChannelLane {
   }
 
   #nextEphemeral(): DeliveredMessage | undefined {
-    const side = this.side?.next()
-    if (side !== undefined) {
+    for (let side = this.side?.next(); side !== undefined; side = this.side?.next()) {
+      if (this.#isExpired(side)) continue
       const candidate = { ...side, offset: this.reader.position - 1 }
       return this.#init.message(candidate, { attempt: 1, late: false })
     }

@@ -68,7 +68,11 @@ export class Engine implements Lifecycle {
     )
     this.receiver = new Receiver(
       { ...components, hybridClock },
-      { self, ownSession: () => this.publisher.session },
+      {
+        self,
+        ownSession: () => this.publisher.session,
+        supersede: (session) => this.publisher.supersede(session)
+      },
       emitter()
     )
     this.gaps = new Gaps(components)
@@ -83,7 +87,7 @@ export class Engine implements Lifecycle {
     )
     this.#upkeep = new Upkeep(components, init)
     transport.onFrame(receiver.judge)
-    receiver.events.on('superseded', ({ session }) => this.publisher.supersede(session))
+    receiver.events.on('tail-missing', (tail) => gaps.addTail(tail.log, tail))
   }
 
   /** Leaves everything stopped when it rejects. */

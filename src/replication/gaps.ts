@@ -5,18 +5,20 @@ import type { LogRef, SequenceRange, Store } from '../store/contract.ts'
 export interface Hole extends LogRef, SequenceRange {
   /** Monotonic ms at which it was first seen. */
   readonly since: number
+  /** The missing end of a session: nothing of that log is here above it. */
+  readonly isTail: boolean
 }
 
 /** Knows every hole in every log, and since when. Filling them is the work of others. */
 export class Gaps {
-  readonly #store: Pick<Store, 'events' | 'logs'>
+  readonly #store: Pick<Store, 'events' | 'log' | 'logs'>
   readonly #clock: Clock
   /** By channel, then by log. */
   readonly #holes = new Map<string, Map<string, Hole[]>>()
   #detected = 0
   #unsubscribe: (() => void) | undefined
 
-  constructor(components: { store: Pick<Store, 'events' | 'logs'>; clock: Clock }) {
+  constructor(components: { store: Pick<Store, 'events' | 'log' | 'logs'>; clock: Clock }) {
     this.#store = components.store
     this.#clock = components.clock
   }
@@ -48,32 +50,60 @@ export class Gaps {
   /** The holes in a channel's logs, per log in ascending order. */
   in(channel: string): Hole[] {
     const logs = this.#holes.get(channel)
-    return logs === undefined ? [] : [...logs.values()].flat()
+    if (logs === undefined) return []
+    return [...logs.values()].flat().filter((hole) => this.#isMissing(hole))
   }
 
   /** How many holes there are now. */
   get size(): number {
     let size = 0
-    for (const logs of this.#holes.values()) for (const holes of logs.values()) size += holes.length
+    for (const channel of this.#holes.keys()) size += this.in(channel).length
     return size
   }
 
-  #update(log: LogRef, missing: readonly SequenceRange[]): void {
+  /** The end of a log is missing, as a later session of its publisher tells. */
+  addTail(log: LogRef, { from, to }: SequenceRange): void {
+    const holes = this.#holesOf(log).filter((hole) => !hole.isTail)
     const { channel, publisher, session } = log
-    const key = `${publisher}/${session}`
-    const logs = this.#holes.get(channel) ?? new Map<string, Hole[]>()
-    const before = logs.get(key) ?? []
-    if (missing.length === 0) logs.delete(key)
-    else {
-      const now = this.#clock.monotonic()
-      const holes = missing.map(({ from, to }) => {
-        // What is left of a hole that was partly filled is as old as the hole.
-        const old = before.find((hole) => hole.from <= to && from <= hole.to)
-        if (old === undefined) this.#detected++
-        return { channel, publisher, session, from, to, since: old?.since ?? now }
-      })
-      logs.set(key, holes)
+    const tail = {
+      channel,
+      publisher,
+      session,
+      from,
+      to,
+      since: this.#clock.monotonic(),
+      isTail: true
     }
+    this.#detected++
+    this.#set(log, [...holes, tail])
+  }
+
+  /** Of a tail that was filled the store says nothing, because it never was a hole there. */
+  #isMissing(hole: Hole): boolean {
+    return !hole.isTail || (this.#store.log(hole)?.head ?? 0) < hole.to
+  }
+
+  #holesOf({ channel, publisher, session }: LogRef): readonly Hole[] {
+    return this.#holes.get(channel)?.get(`${publisher}/${session}`) ?? []
+  }
+
+  #update(log: LogRef, missing: readonly SequenceRange[], tail?: Hole): void {
+    const { channel, publisher, session } = log
+    const before = this.#holesOf(log)
+    const now = this.#clock.monotonic()
+    const holes = missing.map(({ from, to }) => {
+      // What is left of a hole that was partly filled is as old as the hole.
+      const old = before.find((hole) => hole.from <= to && from <= hole.to)
+      if (old === undefined) this.#detected++
+      return { channel, publisher, session, from, to, since: old?.since ?? now, isTail: false }
+    })
+    this.#set(log, tail === undefined || !this.#isMissing(tail) ? holes : [...holes, tail])
+  }
+
+  #set({ channel, publisher, session }: LogRef, holes: Hole[]): void {
+    const logs = this.#holes.get(channel) ?? new Map<string, Hole[]>()
+    if (holes.length === 0) logs.delete(`${publisher}/${session}`)
+    else logs.set(`${publisher}/${session}`, holes)
     if (logs.size === 0) this.#holes.delete(channel)
     else this.#holes.set(channel, logs)
   }

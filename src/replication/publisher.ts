@@ -45,6 +45,8 @@ export interface PublisherStats {
 /** First delay between attempts to recover the store after a failed write, ms; doubles up to the last. */
 const RECOVERY_DELAY_MS = 250
 const RECOVERY_DELAY_MAX_MS = 5_000
+/** A second greater session of this node within so long is another live node's, ms. */
+const SUPERSEDE_MS = 60_000
 
 /**
  * Seals messages into records of this node's own logs, stores them and hands them to the transport.
@@ -66,7 +68,9 @@ export class Publisher {
   #pendingBytes = 0
   /** Bytes waiting behind the window. */
   #waitingBytes = 0
-  readonly #stopping = new AbortController()
+  #unsubscribe: (() => void) | undefined
+  /** Monotonic ms of the last time a greater own session was learnt of. */
+  #supersededAt = -Infinity
 
   constructor(
     components: PublisherComponents,
@@ -97,6 +101,10 @@ export class Publisher {
     if (this.#state !== 'new') return
     this.#state = 'open'
     this.#openSession('start')
+    // Whoever's write it was that failed: the store comes back through here.
+    this.#unsubscribe = this.#components.store.events.on('condition', ({ condition, reason }) => {
+      if (condition === 'failed') this.#writeFailed(new SkeinError('ERR_STORE_WRITE', reason))
+    })
   }
 
   /**
@@ -126,15 +134,25 @@ export class Publisher {
     }
   }
 
-  /** Opens a session above `other`, which was seen to be this publisher's and greater than its own. */
-  supersede(other: string): void {
-    if (this.#state !== 'open' || (this.#session !== undefined && other <= this.#session)) return
+  /**
+   * Opens a session above `other`, which was seen to be this publisher's and greater than its own, as after a
+   * restored backup. False where that happened a moment ago already: then two nodes live under one identity, and
+   * going above each other would never end.
+   */
+  supersede(other: string): boolean {
+    if (this.#state !== 'open' || (this.#session !== undefined && other <= this.#session))
+      return true
+    const now = this.#components.clock.monotonic()
+    const isAgain = now - this.#supersededAt < SUPERSEDE_MS
+    this.#supersededAt = now
+    if (isAgain) return false
     this.#components.logger.warn(
       { session: this.#session, other },
       'peers hold a later session of this node, as after a restored backup: opening a new session above it'
     )
     this.#dropWriters(new SkeinError('ERR_STORE_WRITE', 'the session was replaced; publish again'))
     this.#openSession('superseded', other)
+    return true
   }
 
   /** Waits until everything accepted is stored or rejected. */
@@ -146,7 +164,7 @@ export class Publisher {
     if (this.#state === 'stopped') return
     if (this.#state === 'open') await this.drain()
     this.#state = 'stopped'
-    this.#stopping.abort(stopped())
+    this.#unsubscribe?.()
     this.#dropWriters(stopped())
   }
 

@@ -24,6 +24,8 @@ export interface ReceiverInit {
   readonly self: PeerId
   /** The session this node publishes in now. */
   readonly ownSession: () => string
+  /** A greater session of this node was seen; false where it must be another live node's. */
+  readonly supersede: (session: string) => boolean
 }
 
 export interface ReceiverEvents {
@@ -33,8 +35,8 @@ export interface ReceiverEvents {
   announced: { log: LogRef; last: number }
   /** A record of this node's own current session came from someone else. */
   impostor: { peer: PeerId; session: string; sequence: number }
-  /** A record of a session of this node that is greater than its current one came from someone else. */
-  superseded: { session: string }
+  /** The first record of a session came, and the end of the session before it is missing here. */
+  'tail-missing': { log: LogRef; from: number; to: number }
 }
 
 /** Counters since start. `dropped` is by reason. */
@@ -163,6 +165,7 @@ export class Receiver {
         this.stats.messages += record.header.count
         this.stats.bytes += record.bytes.byteLength
         if (outcome === 'island') this.#emitter.emit('island', { record })
+        this.#checkTail(record)
         return
       case 'duplicate':
         this.stats.duplicates++
@@ -181,19 +184,28 @@ export class Receiver {
     }
   }
 
+  /** A session's first record names where the one before ended, at least: what is missing there shows only here. */
+  #checkTail({ header }: SealedRecord): void {
+    const { before, channel, publisher } = header
+    if (before === undefined) return
+    const log = { channel, publisher, session: before.session }
+    const held = this.#components.store.log(log)
+    if (held === undefined || held.head >= before.sequence) return
+    const last = held.islands.at(-1)?.to ?? held.head
+    if (last >= before.sequence) return
+    this.#emitter.emit('tail-missing', { log, from: last + 1, to: before.sequence })
+  }
+
   /** A verdict for what claims to be this node's own; undefined for others' records. */
   #judgeOwn(head: RecordHead, from: PeerId): Verdict | undefined {
     const { header } = head
     if (header.publisher !== this.#init.self) return undefined
     const current = this.#init.ownSession()
     if (header.session < current) return undefined
-    if (header.session > current) {
-      this.#emitter.emit('superseded', { session: header.session })
-      return undefined
-    }
+    if (header.session > current && this.#init.supersede(header.session)) return undefined
     const held = this.#components.store.log(logOf(head))
     const last = header.first + header.count - 1
-    if (held === undefined || last > held.head) {
+    if (header.session > current || held === undefined || last > held.head) {
       this.#emitter.emit('impostor', {
         peer: from,
         session: header.session,

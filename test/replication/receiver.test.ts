@@ -112,6 +112,54 @@ describe('receiver', () => {
     expect(node.engine.publisher.session).not.toBe(before)
   })
 
+  it('does not race a live node under its own identity for the greatest session', async () => {
+    const node = await lone()
+    const impostors: unknown[] = []
+    node.engine.receiver.events.on('impostor', (impostor) => impostors.push(impostor))
+    await node.transport.receive(
+      'a',
+      new ForeignLog('a', { key: 7, session: '01fff00000000001' }).record(['1']).bytes
+    )
+    const own = node.engine.publisher.session
+    await node.transport.receive(
+      'a',
+      new ForeignLog('a', { key: 7, session: '01fff10000000001' }).record(['2']).bytes
+    )
+    expect(node.engine.publisher.session).toBe(own)
+    expect(impostors).toMatchObject([{ session: '01fff10000000001' }])
+  })
+
+  it('learns from the next session that the end of the one before is missing', async () => {
+    const node = await lone()
+    const log = new ForeignLog('a')
+    const [one, two] = [log.record(['1']), log.record(['2', '3'])]
+    await node.transport.receive('a', one.bytes)
+    await settled()
+    const builder = new BodyBuilder()
+    builder.add({ suffix: '', payload: Buffer.from('next life') })
+    const next = sealRecord(
+      {
+        session: '018f000000000002',
+        channel: 'a',
+        first: 1,
+        count: 1,
+        previous: undefined,
+        before: { session: '018f000000000001', sequence: 3, digest: two.digest },
+        time: { ms: 1_800_000_000_000, counter: 9 },
+        body: builder.finish()
+      },
+      log.signer
+    )
+    await node.transport.receive('a', next.bytes)
+    await settled()
+    expect(node.engine.gaps.in('a')).toMatchObject([
+      { session: '018f000000000001', from: 2, to: 3, isTail: true }
+    ])
+    await node.transport.receive('a', two.bytes)
+    await settled()
+    expect(node.engine.gaps.in('a')).toEqual([])
+  })
+
   it('keeps the first of two records at one sequence and freezes the log there', async () => {
     const node = await lone()
     const forks: unknown[] = []
