@@ -41,6 +41,7 @@ export class Feed {
   readonly #decoder: Decoder
   readonly #trie = new TopicTrie<FeedListener>()
   readonly #tails = new Map<string, Tail>()
+  readonly #atStart = new Map<string, number>()
   /** Which entry to forget next, in order of arrival. */
   readonly #order: { channel: string; offset: number; bytes: number }[] = []
   #oldest = 0
@@ -54,7 +55,9 @@ export class Feed {
 
   /** Starts to listen; nothing may have been appended since the store was opened. */
   start(): void {
-    for (const channel of this.#store.channels()) this.#tail(channel)
+    for (const channel of this.#store.channels()) {
+      this.#atStart.set(channel, this.#tail(channel).next)
+    }
     this.#unsubscribe = this.#store.events.on('journal', ({ channel, entries }) => {
       for (const entry of entries) this.#take(channel, entry)
     })
@@ -79,6 +82,11 @@ export class Feed {
   /** Offset after the newest message that listeners were told of. */
   next(channel: string): number {
     return this.#tail(channel).next
+  }
+
+  /** What `next` was when the node started: nothing from there on was handed over in an earlier life. */
+  nextAtStart(channel: string): number {
+    return this.#atStart.get(channel) ?? 0
   }
 
   /** The entry that starts at `offset`, while it is in memory. */

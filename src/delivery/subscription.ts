@@ -148,8 +148,11 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
   // ---- the registry's side ----
 
   /** Begins to read a channel. */
-  addLane(channel: string, cursor: CursorState): void {
+  addLane(channel: string, stored: CursorState): void {
     if (this.#lanes.has(channel) || this.#stopped !== undefined) return
+    // A reservation reaches beyond what existed: what came since the start was handed over by nobody.
+    const existed = Math.max(stored.offset, this.#components.feed.nextAtStart(channel))
+    const cursor = { ...stored, handed: Math.min(stored.handed, existed) }
     const lane = new ChannelLane(this.#components, {
       channel,
       matches: this.#init.matches,

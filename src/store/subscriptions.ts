@@ -45,7 +45,8 @@ export class Subscriptions {
       if (cursor === undefined) continue
       const channel = afterName(key).toString()
       this.#note(nameOf(key), channel, cursor)
-      const top = Math.max(cursor.offset, cursor.handed, (cursor.acknowledged.at(-1)?.to ?? -1) + 1)
+      // Not `handed`: that is a reservation written ahead, of offsets that may not exist yet.
+      const top = Math.max(cursor.offset, (cursor.acknowledged.at(-1)?.to ?? -1) + 1)
       greatest.set(channel, Math.max(top, greatest.get(channel) ?? 0))
     }
     return greatest

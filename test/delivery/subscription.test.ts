@@ -238,6 +238,36 @@ describe('subscription: durable', () => {
     ])
   })
 
+  it('after a crash doubts only what may have been handed over, and numbers the journal on without a jump', async () => {
+    const disk = openMemory()
+    const first = await createLoneEngine({ disk })
+    const before = await opened(first, 'a', { durable: 'd', from: 'earliest' })
+    for (const text of ['1', '2', '3']) await first.publish('a', text)
+    const [one] = await drain(before)
+    await one?.ack()
+    // No stop: the reservation for hundreds of messages stays on disk, as a kill leaves it.
+    const second = await lone({ disk, clock: first.clock })
+    expect(second.engine.store.journal('a')).toEqual({ first: 0, next: 3 })
+    for (const text of ['4', '5']) await second.publish('a', text)
+    const subscription = await opened(second, 'a', { durable: 'd' })
+    const gaps: Gap[] = []
+    subscription.events.on('gap', (gap) => gaps.push(gap))
+    const seen: [string, number][] = []
+    for (let i = 0; i < 4; i++) {
+      for (const message of await drain(subscription)) {
+        seen.push([message.text(), message.attempt])
+        await message.ack()
+      }
+    }
+    expect(seen).toEqual([
+      ['2', 2],
+      ['3', 2],
+      ['4', 1],
+      ['5', 1]
+    ])
+    expect(gaps).toEqual([])
+  })
+
   it('hands over again what was not acknowledged in time, and what was given back', async () => {
     const node = await lone()
     const subscription = await opened(node, 'a', {
