@@ -18,6 +18,8 @@ const HEADER_PREFIX = 'skein-header-'
 const CLOUD_EVENTS = /^application\/cloudevents(-batch)?(\+|\s*;|\s*$)/i
 const NDJSON = /^application\/(x-)?ndjson\s*(;|$)/i
 const OCTETS = /^application\/octet-stream\s*$/i
+/** What curl sends with -d unless told otherwise: it says nothing of the data. */
+const FORM = /^application\/x-www-form-urlencoded\s*(;|$)/i
 
 /** HTTP header values arrive as Latin-1; most clients mean UTF-8. */
 function headerText(value: string): string {
@@ -83,7 +85,7 @@ export function readPublishRequest(
   }
   if (messageHeaders.length > 0) options.headers = Object.fromEntries(messageHeaders)
   const type = headers['content-type']
-  if (type !== undefined && !OCTETS.test(type)) options.contentType = type
+  if (type !== undefined && !OCTETS.test(type) && !FORM.test(type)) options.contentType = type
   if (split !== undefined) parseChoice(split, 'split', ['lines'])
   if (split === 'lines') return { mode: 'lines', options }
   return { mode: type !== undefined && NDJSON.test(type) ? 'ndjson' : 'single', options }

@@ -35,6 +35,15 @@ describe('sidecar publish', () => {
     ])
   })
 
+  it.each(['application/x-www-form-urlencoded', 'application/octet-stream'])(
+    'publish: %s, what clients send unasked, is no content type',
+    async (type) => {
+      const b = await startBench()
+      await b.post('/v1/publish/a', 'hello', { 'content-type': type })
+      expect(b.node.log[0]?.options.contentType).toBeUndefined()
+    }
+  )
+
   it.each([
     ['/v1/publish/a%2Fb/c%20d', 'a/b/c d'],
     ['/v1/publish//x/', '/x/'],
