@@ -26,5 +26,6 @@ export type {
   SubscribeOptions,
   Subscription,
   SubscriptionEvents,
+  SubscriptionLimits,
   SubscriptionStatus
 } from './delivery/contract.ts'

@@ -11,6 +11,8 @@ export const LIMITS = {
   topicBytes: 200,
   /** Channels one node may join, `$` and `@` ones not counted: gossipsub keeps 1 MiB of topics per peer. */
   channels: 256,
+  /** Channels one node tells its neighbours of without being a member: some 400 KiB of names in a greeting at most. */
+  advertisedChannels: 2048,
   /** A batch is closed at this size: the gain of packing flattens past 32 KiB (measured), latency does not. */
   batchBytes: 64 * KIB,
   /** A batch is closed at this many messages, so that a count always fits 16 bits. */
@@ -35,6 +37,8 @@ export const LIMITS = {
   maxInFlight: 256,
   /** How long a handed-over message may stay unacknowledged by default, ms. */
   ackTimeoutMs: 30_000,
+  /** Shortest such time, ms: below it, a consumer on a busy machine would get everything twice. */
+  ackTimeoutLeastMs: 100,
   /** How long a gap may last before it is reported and an ephemeral subscription skips it, ms. */
   gapTimeoutMs: 10_000,
   /** Records kept in memory per channel for live subscriptions; who is further behind reads from disk. */
@@ -109,6 +113,10 @@ const relations: ReadonlyArray<readonly [boolean, string]> = [
     'a streamed request may hold any payload, and less than the publish window'
   ],
   [LIMITS.pullMessages * 256 <= LIMITS.httpJsonBytes, 'acknowledgements of a pull fit one request'],
+  [
+    LIMITS.channels * 2 <= LIMITS.advertisedChannels,
+    'a link that can name twice the channels advertised can name those joined, too'
+  ],
   [LIMITS.topicLevels <= LIMITS.topicBytes, 'a topic of empty levels fits']
 ]
 

@@ -97,6 +97,15 @@ export interface SubscriptionStatus {
   readonly gaps: readonly Gap[]
   readonly createdAt: Date
   readonly channels: readonly string[]
+  /** What a durable one was registered with. Only where the subscriptions of a node are listed. */
+  readonly limits?: SubscriptionLimits | undefined
+}
+
+/** The limits that a durable subscription keeps; whoever opens it may ask for others for that time. */
+export interface SubscriptionLimits {
+  readonly maxInFlight: number
+  readonly ackTimeoutMs: number
+  readonly gapTimeoutMs: number
 }
 
 /** A stream of messages. Consume it in one way only: iterate, `onMessage`, or `pull`. */

@@ -9,7 +9,13 @@ import type { Membership } from '../replication/membership.ts'
 import type { Receiver } from '../replication/receiver.ts'
 import type { CursorState, Registration, Store } from '../store/contract.ts'
 import { type ParsedFilter, parseFilter, topicMatches } from '../wire/topic.ts'
-import type { From, SubscribeOptions, Subscription, SubscriptionStatus } from './contract.ts'
+import type {
+  From,
+  SubscribeOptions,
+  Subscription,
+  SubscriptionLimits,
+  SubscriptionStatus
+} from './contract.ts'
 import type { Decoder } from './decoder.ts'
 import type { Feed } from './feed.ts'
 import { startCursor } from './start-cursor.ts'
@@ -45,14 +51,7 @@ interface Opened extends Interest {
   readonly subscription: OpenSubscription
   readonly from: From
   readonly createdAt: number
-  readonly tuning: Tuning
-}
-
-/** What a durable subscription keeps of the options it was created with; each opening may ask for others. */
-interface Tuning {
-  readonly maxInFlight: number
-  readonly ackTimeoutMs: number
-  readonly gapTimeoutMs: number
+  readonly tuning: SubscriptionLimits
 }
 
 /** How often subscriptions look after what takes time, ms. */
@@ -154,7 +153,8 @@ export class Subscriptions {
     return Promise.all(
       this.#components.store.registrations().map(async (registration) => {
         const open = this.#names.get(registration.name)
-        return open === undefined ? this.#idleStatus(registration) : open.status()
+        const status = open === undefined ? await this.#idleStatus(registration) : open.status()
+        return { ...status, limits: tuningOf({}, registration) }
       })
     )
   }
@@ -344,9 +344,13 @@ export class Subscriptions {
   }
 }
 
-function tuningOf(options: SubscribeOptions, registration: Registration | undefined): Tuning {
-  const registered = (registration?.options ?? {}) as Partial<Tuning>
-  const pick = (name: keyof Tuning): number => options[name] ?? registered[name] ?? LIMITS[name]
+function tuningOf(
+  options: SubscribeOptions,
+  registration: Registration | undefined
+): SubscriptionLimits {
+  const registered = (registration?.options ?? {}) as Partial<SubscriptionLimits>
+  const pick = (name: keyof SubscriptionLimits): number =>
+    options[name] ?? registered[name] ?? LIMITS[name]
   return {
     maxInFlight: pick('maxInFlight'),
     ackTimeoutMs: pick('ackTimeoutMs'),

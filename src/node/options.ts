@@ -177,7 +177,7 @@ const subscribeSchema = z.strictObject({
     .optional(),
   ack: z.enum(['auto', 'manual']).optional(),
   maxInFlight: z.number().int().min(1).max(LIMITS.cursorRanges).optional(),
-  ackTimeoutMs: z.number().int().min(100).optional(),
+  ackTimeoutMs: z.number().int().min(LIMITS.ackTimeoutLeastMs).optional(),
   gapTimeoutMs: z.number().int().min(0).optional(),
   signal: z.instanceof(AbortSignal).optional()
 })

@@ -41,6 +41,24 @@ function within(promise: Promise<unknown>, ms: number, signal: AbortSignal): Pro
   })
 }
 
+/** Throws ERR_SUBSCRIPTION_CONFLICT, naming the field, where a client asks for something else than is registered. */
+function assertAlike(
+  name: string,
+  registered: SubscriptionStatus,
+  asked: RegistrationOptions & { filter: string }
+): void {
+  const kept = { filter: registered.filter, ...registered.limits }
+  for (const [field, value] of Object.entries(kept)) {
+    const wanted = asked[field as keyof typeof kept]
+    if (wanted === undefined || wanted === value) continue
+    throw new SkeinError(
+      'ERR_SUBSCRIPTION_CONFLICT',
+      `'${name}' is registered with the ${field} '${value}', not '${wanted}'; ask for that, delete it first or take another name.`,
+      { details: { name, field, registered: value, asked: wanted } }
+    )
+  }
+}
+
 /**
  * The durable subscriptions that clients of the HTTP interface are using. One is opened at its first pull or
  * event stream, and closed when its stream ends or when nobody has pulled for a while: closing gives back what
@@ -73,17 +91,13 @@ export class OpenSubscriptions {
   /** Registers a durable subscription, or does nothing when it is registered alike. True: it is new. */
   async register(name: string, filter: string, options: RegistrationOptions): Promise<boolean> {
     const before = await this.#registered(name)
-    const open = this.#open.get(name)
-    if (open !== undefined) {
-      if (open.subscription.filter === filter) return false
-      throw new SkeinError(
-        'ERR_SUBSCRIPTION_CONFLICT',
-        `'${name}' is registered with the filter '${open.subscription.filter}'; delete it first or take another name.`
-      )
+    if (before !== undefined) {
+      assertAlike(name, before, { filter, ...options })
+      return false
     }
     const subscription = await this.#start(name, filter, options)
     await subscription.stop()
-    return before === undefined
+    return true
   }
 
   async delete(name: string): Promise<void> {

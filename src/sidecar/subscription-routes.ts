@@ -21,7 +21,7 @@ const registrationSchema = z.strictObject({
   filter: z.string(),
   from: fromSchema.optional(),
   maxInFlight: z.int().min(1).max(LIMITS.cursorRanges).optional(),
-  ackTimeoutMs: z.int().min(1).optional(),
+  ackTimeoutMs: z.int().min(LIMITS.ackTimeoutLeastMs).optional(),
   gapTimeoutMs: z.int().min(0).optional()
 })
 

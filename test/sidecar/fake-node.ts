@@ -312,7 +312,12 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
       lag: this.log.length - state.next,
       gaps: [],
       createdAt: state.createdAt,
-      channels: [state.filter.split('/')[0] ?? '']
+      channels: [state.filter.split('/')[0] ?? ''],
+      limits: {
+        maxInFlight: state.options.maxInFlight ?? LIMITS.maxInFlight,
+        ackTimeoutMs: state.options.ackTimeoutMs ?? LIMITS.ackTimeoutMs,
+        gapTimeoutMs: state.options.gapTimeoutMs ?? LIMITS.gapTimeoutMs
+      }
     }))
   }
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { LIMITS } from '../../src/core/limits.ts'
 import type { Bench } from './http-client.ts'
 import { startBench } from './http-client.ts'
 
@@ -31,6 +32,15 @@ describe('sidecar durable subscriptions', () => {
     expect(alike.status).toBe(200)
     const other = await b.json('PUT', '/v1/subscriptions/d', { filter: 'b' })
     expect(other.problem()).toMatchObject({ code: 'ERR_SUBSCRIPTION_CONFLICT', status: 409 })
+    for (const field of ['maxInFlight', 'ackTimeoutMs', 'gapTimeoutMs'] as const) {
+      const same = { filter: 'a', [field]: LIMITS[field] }
+      expect((await b.json('PUT', '/v1/subscriptions/d', same)).status).toBe(200)
+      const changed = await b.json('PUT', '/v1/subscriptions/d', { filter: 'a', [field]: 100 })
+      expect(changed.problem()).toMatchObject({
+        code: 'ERR_SUBSCRIPTION_CONFLICT',
+        details: { field, registered: LIMITS[field], asked: 100 }
+      })
+    }
     await pull(b, {})
     const busy = await b.json('PUT', '/v1/subscriptions/d', { filter: 'b' })
     expect(busy.problem().code).toBe('ERR_SUBSCRIPTION_CONFLICT')
@@ -49,6 +59,7 @@ describe('sidecar durable subscriptions', () => {
     ['PUT', '', { filter: 'a', group: 'g' }, 'group'],
     ['PUT', '', { filter: 'a', from: 'soon' }, 'from'],
     ['PUT', '', { filter: 'a', maxInFlight: 0 }, 'maxInFlight'],
+    ['PUT', '', { filter: 'a', ackTimeoutMs: 99 }, 'ackTimeoutMs'],
     ['POST', '/pull', { max: 0 }, 'max'],
     ['POST', '/pull', { waitMs: 1e9 }, 'waitMs'],
     ['POST', '/ack', { ack: [1] }, 'ack.0'],
