@@ -27,6 +27,7 @@ interface DoctorOptions {
   readonly name?: string
   readonly networkKey?: string
   readonly http?: string
+  readonly repair?: boolean
   readonly json?: boolean
 }
 
@@ -93,15 +94,30 @@ function checkInterfaces(): Finding {
   )
 }
 
-async function checkNetworkKey(options: DoctorOptions): Promise<Finding> {
-  const { networkKey: path } = options
-  if (path === undefined) {
-    return finding(
-      'network key',
-      'warn',
-      'none given: the mesh is open to everyone on the network; make one with: skein key create <file>'
-    )
+/** Without a key file: what the running nodes say of theirs. */
+function keysInUse(nodes: readonly SeenStatus[]): Finding {
+  const open = nodes.filter(({ networkKeyId }) => networkKeyId === undefined)
+  if (nodes.length > 0 && open.length === 0) {
+    const keys = nodes.map(({ name, networkKeyId }) => `'${name}' uses the key ${networkKeyId}`)
+    return finding('network key', 'ok', `${keys.join(', ')}; peers must show the same id`)
   }
+  const who =
+    nodes.length === 0
+      ? 'none given, and no running node to ask: without one'
+      : `${open.map(({ name }) => `'${name}'`).join(', ')} has none:`
+  return finding(
+    'network key',
+    'warn',
+    `${who} the mesh is open to everyone on the network; make one with: skein key create <file>`
+  )
+}
+
+async function checkNetworkKey(
+  options: DoctorOptions,
+  nodes: readonly SeenStatus[]
+): Promise<Finding> {
+  const { networkKey: path } = options
+  if (path === undefined) return keysInUse(nodes)
   try {
     const { describeNetworkKey } = await import('../node/network-key.ts')
     const { keyId } = await describeNetworkKey(path, options.mesh)
@@ -173,7 +189,13 @@ interface SeenStatus {
   readonly store: { readonly condition: string }
 }
 
-async function checkNode(target: ApiTarget): Promise<Finding[]> {
+/** A running node as it was found, and its status where it answered. */
+interface SeenNode {
+  readonly findings: readonly Finding[]
+  readonly status?: SeenStatus
+}
+
+async function checkNode(target: ApiTarget): Promise<SeenNode> {
   const client = new ApiClient(target)
   const check = `node ${target.url}`
   try {
@@ -203,38 +225,48 @@ async function checkNode(target: ApiTarget): Promise<Finding[]> {
     if (status.networkKeyId === undefined) {
       found.push(finding(check, 'warn', 'its mesh is open: anyone on the network may join'))
     }
-    return found
+    return { findings: found, status }
   } catch (error) {
     if (!isSkeinError(error)) throw error
-    return [finding(check, 'fail', error.message)]
+    return { findings: [finding(check, 'fail', error.message)] }
   } finally {
     client.close()
   }
 }
 
-async function checkNodes(options: DoctorOptions): Promise<Finding[]> {
+async function checkNodes(options: DoctorOptions): Promise<SeenNode[]> {
   const file = options.dataDir === undefined ? undefined : await readApiFile(options.dataDir)
   const targets =
     file !== undefined && isAlive(file.pid)
       ? [{ url: file.url, token: file.token ?? undefined }]
       : await runningNodes({ mesh: options.mesh, name: options.name })
-  if (targets.length === 0) return [finding('nodes', 'warn', 'no running node was found')]
-  return (await Promise.all(targets.map(checkNode))).flat()
+  return Promise.all(targets.map(checkNode))
+}
+
+async function repair(dataDir: string, json: boolean): Promise<void> {
+  const { repairDataDirectory } = await import('../node/repair.ts')
+  const { location, setAside } = await repairDataDirectory(dataDir)
+  if (json) return printJson({ location, setAside })
+  const aside = setAside.length === 0 ? 'nothing' : setAside.join(', ')
+  return print(
+    `Put the store ${location} together from what is readable.\nSet aside in ${location}/lost: ${aside}.\nThe node can be started; it says what is missing as it finds it.\n`
+  )
 }
 
 async function doctor(options: DoctorOptions): Promise<void> {
-  const nodes = await checkNodes(options)
   const dataDir = options.dataDir ?? defaultDataDir(options.mesh ?? 'default', options.name)
+  if (options.repair === true) return repair(dataDir, options.json === true)
+  const nodes = await checkNodes(options)
+  const statuses = nodes.flatMap(({ status }) => (status === undefined ? [] : [status]))
   const findings = [
-    ...nodes,
+    ...(nodes.length === 0
+      ? [finding('nodes', 'warn', 'no running node was found')]
+      : nodes.flatMap((node) => node.findings)),
     await checkMulticast(),
     checkInterfaces(),
-    await checkNetworkKey(options),
+    await checkNetworkKey(options, statuses),
     await checkDataDir(dataDir),
-    await checkPort(
-      options.http ?? '127.0.0.1:7400',
-      nodes.some(({ check }) => check !== 'nodes')
-    )
+    await checkPort(options.http ?? '127.0.0.1:7400', nodes.length > 0)
   ]
   if (options.json === true) await printJson(findings)
   else {
@@ -260,6 +292,10 @@ export function addDoctor(program: Command): void {
     .addOption(new Option('--name <name>', 'name of the node').env('SKEIN_NAME'))
     .addOption(new Option('--network-key <file>', 'network key to check').env('SKEIN_NETWORK_KEY'))
     .addOption(new Option('--http <host:port>', 'HTTP address to check').env('SKEIN_HTTP'))
+    .option(
+      '--repair',
+      'put together what is readable of a damaged store; its node must be stopped'
+    )
     .option('--json', 'print JSON')
     .option('--verbose', 'show stack traces of errors')
     .action(doctor)

@@ -121,6 +121,11 @@ async function open(options: StartOptions): Promise<Running> {
   }
 }
 
+/** As a POSIX shell takes it for one word. */
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`
+}
+
 function welcome({ node, dataDir, api }: Running): string {
   const status = node.status()
   const lines = [
@@ -131,11 +136,13 @@ function welcome({ node, dataDir, api }: Running): string {
     `  HTTP API    ${api === undefined ? 'off' : api.url}`
   ]
   if (api !== undefined) {
+    // Works for each of several nodes, and wherever the data are.
+    const at = `--data-dir ${shellWord(dataDir)}`
     lines.push(
       '',
-      'In other terminals, on this machine or (with a node of their own) on others of this network:',
-      "  npx skein sub 'demo/#'",
-      '  npx skein pub demo/hello "hello world"',
+      'In other terminals, here or (with a node of their own, without --data-dir) on other machines:',
+      `  npx skein sub ${at} 'demo/#'`,
+      `  npx skein pub ${at} demo/hello "hello world"`,
       'Or from any language:',
       api.token === undefined
         ? `  curl -d "hello world" ${api.url}/v1/publish/demo/hello`
@@ -180,6 +187,17 @@ function asked(node: SkeinNode): Promise<number> {
   })
 }
 
+/** The HTTP interface has no TLS of its own. */
+async function warnOfClearText({ api }: Running): Promise<void> {
+  if (api === undefined) return
+  const { isLoopback } = await import('../sidecar/access.ts')
+  const { hostname } = new URL(api.url)
+  if (isLoopback(hostname.replace(/^\[|\]$/g, ''))) return
+  say(
+    `WARNING: the HTTP interface on ${hostname} has no TLS: the token and all messages cross the network in clear, for anyone on it to read and use. Keep it on 127.0.0.1, or reach it through a TLS proxy or a tunnel only`
+  )
+}
+
 /** Drains and closes, or ends the process when that takes too long. */
 async function stopInTime(running: Running): Promise<void> {
   const late = setTimeout(() => {
@@ -201,6 +219,7 @@ async function start(flags: Readonly<Record<string, unknown>>): Promise<void> {
       'WARNING: the HTTP interface asks for no token (--insecure-api): every local user may use it'
     )
   }
+  await warnOfClearText(running)
   await (options.json === true ? printJson(ready(running)) : print(welcome(running)))
   const code = await end
   await stopInTime(running)

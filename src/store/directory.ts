@@ -1,12 +1,12 @@
 import { constants } from 'node:fs'
-import { access, mkdir, open, readFile, rename, rm, stat, statfs } from 'node:fs/promises'
+import { access, mkdir, open, readFile, readdir, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { MemoryLevel } from 'memory-level'
 import { SkeinError } from '../core/errors.ts'
 import { MIB } from '../core/limits.ts'
 import type { Space } from './health.ts'
-import { errorCodes, isCorruption } from './level.ts'
+import { errorCodes, isCorruption, remedies } from './level.ts'
 import type { Level } from './level.ts'
 import type { StoreMark, StoreMarker } from './opening.ts'
 
@@ -71,19 +71,55 @@ export function openMemory(): { openLevel(): Promise<Level> } {
   }
 }
 
+/** What a repair did. */
+export interface StoreRepair {
+  /** Folder of the store. */
+  readonly location: string
+  /** Files that were damaged or are replaced, kept in the folder `lost` of the store. */
+  readonly setAside: readonly string[]
+}
+
 /**
- * Puts together what is readable of a damaged store; the node must be stopped. What was damaged is left out: the
- * store finds that at its next start and fetches it again from peers. Throws ERR_DATA_DIR_LOCKED,
- * ERR_STORE_CORRUPT.
+ * Puts together what is readable of a damaged store; what is not is left out. Creates nothing. Throws
+ * ERR_DATA_DIR_LOCKED while a node uses the store, ERR_DATA_DIR where there is none, ERR_STORE_CORRUPT.
  */
-export async function repairStore(dataDir: string): Promise<void> {
-  const { path } = await openDirectory(dataDir)
-  const location = join(path, 'store')
+export async function repairStore(dataDir: string): Promise<StoreRepair> {
+  const location = join(dataDir, 'store')
+  const lost = join(location, 'lost')
+  if (!(await exists(location))) {
+    throw new SkeinError(
+      'ERR_DATA_DIR',
+      `there is no store in ${dataDir} that could be repaired; name the data directory of a node`,
+      { details: { path: dataDir } }
+    )
+  }
+  await assertUnlocked(dataDir, location)
+  const before = new Set(await filesOf(lost))
   try {
     await ClassicLevel.repair(location)
   } catch (error) {
-    throw openFailure(path, error)
+    throw openFailure(dataDir, error)
   }
+  return { location, setAside: (await filesOf(lost)).filter((name) => !before.has(name)) }
+}
+
+/** A repair takes no lock itself. Opening takes it before it reads anything, and deletes nothing where it fails. */
+async function assertUnlocked(path: string, location: string): Promise<void> {
+  const level = new ClassicLevel<Buffer, Buffer>(location, {
+    ...LEVEL_OPTIONS,
+    createIfMissing: false
+  })
+  try {
+    await level.open()
+  } catch (error) {
+    // Any other failure is what the repair is for.
+    if (errorCodes(error).includes('LEVEL_LOCKED')) throw openFailure(path, error)
+  }
+  await level.close()
+}
+
+async function filesOf(path: string): Promise<string[]> {
+  return (await exists(path)) ? readdir(path) : []
 }
 
 async function openClassicLevel(path: string): Promise<Level> {
@@ -120,8 +156,7 @@ function corrupt(path: string, cause: unknown): SkeinError {
   const why = cause === undefined ? 'its root files are missing' : text(cause)
   return new SkeinError(
     'ERR_STORE_CORRUPT',
-    `the store in ${path} is damaged: ${why}; repair it with the node stopped (what is lost is fetched from ` +
-      'peers), restore the directory from a copy, or move it away to start empty',
+    `the store in ${path} is damaged: ${why}; ${remedies(path)}`,
     { cause, details: { path } }
   )
 }

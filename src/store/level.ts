@@ -24,3 +24,11 @@ export function errorCodes(error: unknown): string[] {
 export function isCorruption(error: unknown): boolean {
   return errorCodes(error).includes('LEVEL_CORRUPTION')
 }
+
+/** What to do about a damaged database. */
+export function remedies(dataDir: string): string {
+  return (
+    `stop whatever uses it and keep what is readable with: skein doctor --repair --data-dir ${dataDir}; or restore ` +
+    'the directory from a copy, or move it away to start empty'
+  )
+}

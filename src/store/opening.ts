@@ -1,3 +1,4 @@
+import { dirname } from 'node:path'
 import type { Clock } from '../core/clock.ts'
 import { SkeinError } from '../core/errors.ts'
 import { KIB } from '../core/limits.ts'
@@ -7,7 +8,7 @@ import type { CommitQueue } from './commit-queue.ts'
 import type { OpenReport } from './contract.ts'
 import type { Journal } from './journal.ts'
 import { metaKey } from './keys.ts'
-import { isCorruption } from './level.ts'
+import { isCorruption, remedies } from './level.ts'
 import type { Level } from './level.ts'
 import { recoverMirror } from './recovery.ts'
 import type { Recovered } from './recovery.ts'
@@ -98,7 +99,7 @@ export class Opening {
       if (!isCorruption(error)) throw error
       throw new SkeinError(
         'ERR_STORE_CORRUPT',
-        `the store cannot be read: its files are damaged; ${this.#advice()}`,
+        `the store cannot be read: its files are damaged; ${this.#remedies()}`,
         { cause: error }
       )
     }
@@ -195,10 +196,12 @@ export class Opening {
   }
 
   #advice(): string {
-    return (
-      'restore the data directory from a copy, repair it with the node stopped (what is lost is fetched from ' +
-      'peers), or move it away to start empty'
-    )
+    return 'restore the data directory from a copy, or move it away to start empty'
+  }
+
+  #remedies(): string {
+    const { marker } = this.#components
+    return marker === undefined ? this.#advice() : remedies(dirname(marker.path))
   }
 }
 

@@ -47,6 +47,7 @@ describe('cli start', () => {
     const sub = await run(['sub', 'orders/#', '--from', 'earliest', '--raw', '--count', '1', ...at])
     expect(sub.text).toBe('hello\n')
     await node.seen('open mesh')
+    expect((await run(['doctor', '--repair', ...at])).stderr).toContain('ERR_DATA_DIR_LOCKED')
     const locked = await run(['start', '--http', 'off', '--no-mdns', ...at])
     expect(locked.code).toBe(1)
     expect(locked.stderr).toMatch(/--name <other name> \(ERR_DATA_DIR_LOCKED\)\n$/)
@@ -57,7 +58,7 @@ describe('cli start', () => {
     expect(other.stderr).toContain('ERR_LISTEN')
     node.child.kill('SIGTERM')
     const { code, stderr } = await node.result
-    expect({ code, errors: stderr.match(/ERR_\w+/g) }).toEqual({ code: 0, errors: null })
+    expect({ code, errors: stderr.match(/ERR_\w+|has no TLS/g) }).toEqual({ code: 0, errors: null })
     await expect(stat(file)).rejects.toMatchObject({ code: 'ENOENT' })
     expect((await run(['status', ...at])).code).toBe(3)
   })
@@ -102,6 +103,18 @@ describe('cli start', () => {
     expect((await run(['status', '--ready'], { env })).code).toBe(0)
   })
 
+  it('start: warns of a token in clear, and names commands that find this node', async () => {
+    const dataDir = join(await tempFolder(), "it's data")
+    const args = ['--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0', '--data-dir', dataDir]
+    const node = launch(['start', '--http', '0.0.0.0:0', ...args])
+    await node.seen('api.json')
+    node.child.kill('SIGTERM')
+    const { stderr, text } = await node.result
+    expect(stderr).toMatch(/WARNING: the HTTP interface on 0\.0\.0\.0 has no TLS/)
+    const quoted = dataDir.replace("'", String.raw`'\''`)
+    expect(text).toContain(`npx skein sub --data-dir '${quoted}' 'demo/#'`)
+  })
+
   it('start: an unusable data dir or listen address is one clear line', async () => {
     const folder = await tempFolder()
     const file = join(folder, 'file')
@@ -143,6 +156,47 @@ describe('cli doctor and bench', () => {
       'HTTP port'
     ])
     expect(findings.find(({ check }) => check === 'network key')?.result).toBe('fail')
+  })
+
+  it('doctor: takes the network key from the running node', async () => {
+    const key = join(await tempFolder(), 'mesh.key')
+    await run(['key', 'create', key])
+    const { text: keyId } = await run(['key', 'show', key])
+    const { ready } = await startNode(['--network-key', key])
+    const { text } = await run(['doctor', '--data-dir', ready.dataDir])
+    expect(text).toMatch(new RegExp(`^ok +network key +.*${keyId.trim()}`, 'm'))
+  })
+
+  it('doctor: --repair puts a damaged store together', async () => {
+    const first = await startNode()
+    const at = ['--data-dir', first.ready.dataDir]
+    expect((await run(['pub', 'a', 'kept', ...at])).code).toBe(0)
+    first.child.kill('SIGTERM')
+    await first.result
+    await writeFile(join(first.ready.dataDir, 'store', 'CURRENT'), 'garbage\n')
+    const start = [
+      'start',
+      '--no-mdns',
+      '--listen',
+      '/ip4/127.0.0.1/tcp/0',
+      '--http',
+      '127.0.0.1:0'
+    ]
+    const refused = await run([...start, ...at])
+    expect(refused.stderr).toContain(`skein doctor --repair ${at.join(' ')}`)
+    expect(refused.stderr).toContain('ERR_STORE_CORRUPT')
+    const repaired = await run(['doctor', '--repair', ...at])
+    expect(repaired).toMatchObject({ code: 0, stderr: '' })
+    expect(repaired.text).toMatch(/lost: .*MANIFEST-/)
+    const second = launch([...start, ...at])
+    await second.seen('api.json')
+    const sub = await run(['sub', 'a', '--from', 'earliest', '--raw', '--count', '1', ...at])
+    expect(sub.text).toBe('kept\n')
+    const nothing = await run(['doctor', '--repair', '--data-dir', await tempFolder()])
+    expect({ code: nothing.code, error: nothing.stderr.match(/ERR_\w+/)?.[0] }).toEqual({
+      code: 1,
+      error: 'ERR_DATA_DIR'
+    })
   })
 
   it('bench: measures two nodes', async () => {
