@@ -5,7 +5,7 @@ const SPACE = 'node'
 const KEY = 'listen-port'
 
 /** The TCP port that the node listened on last, so that peers which remember it find it again. */
-export async function rememberedPort(store: Pick<Store, 'values'>): Promise<number> {
+async function rememberedPort(store: Pick<Store, 'values'>): Promise<number> {
   const value = await store.values(SPACE).get(KEY)
   return value === undefined ? 0 : Number(Buffer.from(value).toString())
 }
