@@ -8,6 +8,9 @@ import { fileURLToPath } from 'node:url'
 export function setup(): void {
   const root = fileURLToPath(new URL('..', import.meta.url))
   const compiler = 'node_modules/typescript/bin/tsc'
-  const { error } = spawnSync(process.execPath, [compiler, '-p', 'src'], { cwd: root, stdio: 'ignore' })
+  const { error } = spawnSync(process.execPath, [compiler, '-p', 'src'], {
+    cwd: root,
+    stdio: 'ignore'
+  })
   if (error !== undefined) throw error
 }
