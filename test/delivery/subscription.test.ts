@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { LIMITS } from '../../src/core/limits.ts'
 import type { Gap, Message, SubscribeOptions, Subscription } from '../../src/delivery/contract.ts'
 import { openMemory } from '../../src/store/directory.ts'
 import { ForeignLog, type LoneEngine, createLoneEngine } from '../fixtures/lone-engine.ts'
@@ -318,11 +319,16 @@ describe('subscription: durable', () => {
 
   it('keeps its place while nobody consumes it', async () => {
     const node = await lone()
-    const before = await opened(node, 'a', { durable: 'd' })
+    const before = await opened(node, 'a', { durable: 'd', ackTimeoutMs: 100 })
     await before.stop()
     await node.publish('a', 'meanwhile')
     const [status] = await node.engine.subscriptions.list()
-    expect(status).toMatchObject({ durable: 'd', open: false, lag: 1 })
+    const { maxInFlight, gapTimeoutMs } = LIMITS
+    const limits = { maxInFlight, gapTimeoutMs, ackTimeoutMs: 100 }
+    expect(status).toMatchObject({ durable: 'd', open: false, lag: 1, limits })
+    const other = await opened(node, 'a', { durable: 'd', ackTimeoutMs: 500 })
+    expect((await node.engine.subscriptions.list())[0]).toMatchObject({ open: true, limits })
+    await other.stop()
     expect(texts(await drain(await opened(node, 'a', { durable: 'd' })))).toEqual(['meanwhile'])
   })
 
