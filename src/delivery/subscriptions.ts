@@ -94,7 +94,7 @@ export class Subscriptions {
       }),
       store.events.on('journal', ({ channel }) => this.#discover(channel)),
       store.events.on('trimmed', ({ channel, first }) => void this.#trimmed(channel, first)),
-      transport.events.on('channel:up', ({ channel }) => this.#discover(channel))
+      transport.events.on('channel:seen', ({ channel }) => this.#discover(channel))
     )
     this.#ticker = every(clock, TICK_MS, () => {
       for (const subscription of this.#open.keys()) subscription.tick()
@@ -259,7 +259,7 @@ export class Subscriptions {
     if (filter.channel !== undefined) return [filter.channel]
     const { store, transport } = this.#components
     const known = new Set(store.channels())
-    for (const peer of transport.peers()) for (const channel of peer.channels) known.add(channel)
+    for (const peer of transport.peers()) for (const channel of peer.advertised) known.add(channel)
     return [...known].filter((channel) => filter.matchesChannel(channel))
   }
 
@@ -287,6 +287,7 @@ export class Subscriptions {
 
   /** A channel that some wildcard may not know yet. */
   #discover(channel: string): void {
+    const { membership, store } = this.#components
     for (const interest of this.#registered.values()) {
       if (interest.filter.channel === undefined && interest.filter.matchesChannel(channel)) {
         this.#join(interest, channel)
@@ -297,6 +298,8 @@ export class Subscriptions {
       if (filter.channel !== undefined || subscription.hasLane(channel)) continue
       if (!filter.matchesChannel(channel)) continue
       if (subscription.durable === undefined) this.#join(opened, channel)
+      // No room to join it, and nothing of it on disk: there is nothing to read.
+      if (!membership.has(channel) && !store.channels().includes(channel)) continue
       void this.#cursorFor(opened, channel, false).then(
         (cursor) => subscription.addLane(channel, cursor),
         (error: unknown) =>

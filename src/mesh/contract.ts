@@ -48,6 +48,8 @@ export interface TransportPeer {
   readonly lastSeen: number | undefined
   /** Channels it said it is a member of. */
   readonly channels: readonly string[]
+  /** Channels that exist there as far as it said: those it is a member of, was a member of, or advertised. */
+  readonly advertised: readonly string[]
   /** Round-trip time of the last ping, ms. */
   readonly roundTripMs: number | undefined
 }
@@ -58,6 +60,11 @@ export interface TransportEvents {
   /** A peer joined a channel that this node is a member of. */
   'channel:up': { peer: PeerId; channel: string }
   'channel:down': { peer: PeerId; channel: string }
+  /**
+   * A neighbour said for the first time since it came up that a channel exists there, as a member or not, and
+   * whether this node joined the channel or not.
+   */
+  'channel:seen': { peer: PeerId; channel: string }
   /** A link looked open but carried nothing and was hung up, to be dialled again. */
   'link:deaf': { peer: PeerId }
   /** Someone was refused: other network key, own identity, limits. `code` is the error both sides get. */
@@ -97,6 +104,11 @@ export interface Transport extends Lifecycle {
   /** Idempotent. Members receive what is broadcast on the channel. */
   join(channel: string): void
   leave(channel: string): void
+  /**
+   * Tells neighbours, present and later ones, that the channel exists here; does not join it. Idempotent, also
+   * before `start`. Above `LIMITS.advertisedChannels` the oldest is forgotten.
+   */
+  advertise(channel: string): void
   /** Connected peers that are members of the channel. */
   members(channel: string): readonly PeerId[]
 

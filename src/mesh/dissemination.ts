@@ -70,6 +70,8 @@ export class Dissemination {
   readonly #gossip: Gossip
   readonly #links: ReadonlyMap<PeerId, Link>
   readonly #init: DisseminationInit
+  /** Channels that exist here, joined or not, the oldest first. */
+  readonly #advertised = new Set<string>()
   readonly #seen: SeenFrames
   readonly #judging = new Map<string, Promise<Verdict>>()
   readonly #waiting = new Map<string, { from: PeerId; channel: string; at: number }>()
@@ -91,6 +93,30 @@ export class Dissemination {
     this.#timer?.cancel()
     this.#timer = undefined
     this.#waiting.clear()
+  }
+
+  advertise(channel: string): void {
+    if (this.#advertised.has(channel)) return
+    for (const oldest of this.#advertised) {
+      if (this.#advertised.size < LIMITS.advertisedChannels) break
+      this.#advertised.delete(oldest)
+    }
+    this.#advertised.add(channel)
+    if (!this.joined.has(channel)) this.declare(channel, false)
+  }
+
+  /** Tells all neighbours that the channel exists here, and whether this node is a member. */
+  declare(channel: string, member: boolean): void {
+    for (const link of this.#links.values()) link.sendDeclaration(channel, member)
+  }
+
+  /** What a new stream to a neighbour has to say of all channels here. */
+  declarations(link: Link): Uint8Array[] {
+    const others = [...this.#advertised].filter((channel) => !this.joined.has(channel))
+    return [
+      ...[...this.joined].map((channel) => link.declare(channel, true)),
+      ...others.map((channel) => link.declare(channel, false))
+    ]
   }
 
   broadcast(channel: string, frame: Frame): void {

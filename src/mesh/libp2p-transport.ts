@@ -165,6 +165,7 @@ class Libp2pTransport implements Transport {
         addresses: known.get(id)?.addresses ?? neighbour?.addresses ?? [],
         lastSeen: neighbour === undefined ? this.#lastSeen.get(id) : this.#clock.now(),
         channels: [...(neighbour?.link.channels ?? [])],
+        advertised: neighbour?.link.known() ?? [],
         roundTripMs: neighbour?.roundTripMs
       }
     })
@@ -186,13 +187,17 @@ class Libp2pTransport implements Transport {
     this.#dissemination.joined.add(channel)
     if (this.#state !== 'running') return
     this.#gossip.join(channel)
-    this.#neighbours?.announce(channel, true)
+    this.#dissemination.declare(channel, true)
   }
 
   leave(channel: string): void {
     if (!this.#dissemination.joined.delete(channel) || this.#state !== 'running') return
     this.#gossip.leave(channel)
-    this.#neighbours?.announce(channel, false)
+    this.#dissemination.declare(channel, false)
+  }
+
+  advertise(channel: string): void {
+    this.#dissemination.advertise(channel)
   }
 
   members(channel: string): readonly PeerId[] {
@@ -319,6 +324,7 @@ class Libp2pTransport implements Transport {
           if (!this.#dissemination.joined.has(channel)) return
           this.events.emit(member ? 'channel:up' : 'channel:down', { peer, channel })
         },
+        onSeen: (peer, channel) => this.events.emit('channel:seen', { peer, channel }),
         onPeers: (from, peers) => this.#discovery.introduced(from, peers),
         onDeaf: (peer) => this.events.emit('link:deaf', { peer }),
         onMisbehaved: (peer, reason) => this.blame(peer, reason),

@@ -20,12 +20,17 @@ interface QueuedFrame {
   readonly bytes: Uint8Array
 }
 
-type Item = QueuedFrame | { readonly control: Uint8Array }
+interface Declaration {
+  readonly declared: string
+  readonly member: boolean
+}
+
+type Item = QueuedFrame | Declaration | { readonly control: Uint8Array }
 
 /** Written at once: several frames share one encryption and one system call, and one write never blocks others long. */
 const BATCH_BYTES = 256 * 1024
-/** Channel names one neighbour may give: far above what a node joins, a bound for memory all the same. */
-export const CHANNELS_PER_LINK = 4096
+/** Channel names one neighbour may give: above what a node joins and advertises, a bound for memory all the same. */
+export const CHANNELS_PER_LINK = 2 * LIMITS.advertisedChannels
 /** Where `room` begins to hold back. */
 const HALF = LIMITS.neighbourBufferBytes / 2
 
@@ -47,10 +52,14 @@ export class Link {
   readonly index: number
   /** Channels the neighbour is a member of. */
   readonly channels = new Set<string>()
+  /** Channels that exist at the neighbour: every one it named. */
+  readonly advertised = new Set<string>()
   readonly #clock: Clock
   readonly #leaveBehindMs: number
   readonly #pruned = new Map<string, Set<number>>()
   readonly #indices = new Map<string, number>()
+  /** Channels that the neighbour was told this node is a member of. */
+  readonly #membership = new Set<string>()
   #sink: PushSink | undefined
   #queue: Item[] = []
   #head = 0
@@ -74,6 +83,11 @@ export class Link {
     return this.#queuedBytes + (this.#sink?.buffered ?? 0)
   }
 
+  /** Channels that exist at the neighbour, those it is a member of included. */
+  known(): string[] {
+    return [...new Set([...this.channels, ...this.advertised])]
+  }
+
   get leftBehind(): boolean {
     return this.#leftBehind
   }
@@ -85,6 +99,7 @@ export class Link {
   /** Goes on with a new stream; what `greeting` returns is written before anything that waits. */
   attach(sink: PushSink, greeting: () => readonly Uint8Array[]): void {
     this.#indices.clear()
+    this.#membership.clear()
     this.#sink = sink
     sink.write(greeting())
     this.#progressAt = this.#clock.monotonic()
@@ -95,7 +110,7 @@ export class Link {
   detach(sink: PushSink): void {
     if (this.#sink !== sink) return
     this.#sink = undefined
-    this.#queue = this.#queue.slice(this.#head).filter((item) => !('control' in item))
+    this.#queue = this.#queue.slice(this.#head).filter((item) => 'bytes' in item)
     this.#head = 0
   }
 
@@ -111,7 +126,16 @@ export class Link {
 
   /** The bytes that give a channel its number on this link, and say whether this node is a member. */
   declare(channel: string, member: boolean): Uint8Array {
+    if (member) this.#membership.add(channel)
+    else this.#membership.delete(channel)
     return encodeControl.channel(this.#indexOf(channel), member, channel)
+  }
+
+  /** Declares a channel behind what waits: its number is given in the order of the stream. */
+  sendDeclaration(channel: string, member: boolean): void {
+    if (this.#sink === undefined) return
+    this.#queue.push({ declared: channel, member })
+    this.wake()
   }
 
   sendControl(bytes: Uint8Array): void {
@@ -210,10 +234,16 @@ export class Link {
       if ('control' in item) {
         parts.push(item.control)
         size += item.control.length
+      } else if ('declared' in item) {
+        const declaration = this.declare(item.declared, item.member)
+        parts.push(declaration)
+        size += declaration.length
       } else {
         const bytes = item.bytes.length + FRAME_OVERHEAD
         if (size > 0 && size + bytes > BATCH_BYTES) break
-        if (!this.#indices.has(item.channel)) parts.push(this.declare(item.channel, false))
+        if (!this.#indices.has(item.channel)) {
+          parts.push(this.declare(item.channel, this.#membership.has(item.channel)))
+        }
         const index = this.#indexOf(item.channel)
         parts.push(frameHeader(index, item.via, item.headLength, item.bytes.length), item.bytes)
         size += bytes

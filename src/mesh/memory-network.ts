@@ -215,6 +215,7 @@ class MemoryTransport implements Transport {
         addresses: [`/memory/${id}`],
         lastSeen: neighbour === undefined ? this.#lastSeen.get(id) : this.#clock.now(),
         channels: [...(neighbour?.link.channels ?? [])],
+        advertised: neighbour?.link.known() ?? [],
         roundTripMs: neighbour?.roundTripMs
       }
     })
@@ -229,12 +230,16 @@ class MemoryTransport implements Transport {
   join(channel: string): void {
     if (this.#dissemination.joined.has(channel)) return
     this.#dissemination.joined.add(channel)
-    for (const link of this.#links.values()) link.sendControl(link.declare(channel, true))
+    this.#dissemination.declare(channel, true)
   }
 
   leave(channel: string): void {
     if (!this.#dissemination.joined.delete(channel)) return
-    for (const link of this.#links.values()) link.sendControl(link.declare(channel, false))
+    this.#dissemination.declare(channel, false)
+  }
+
+  advertise(channel: string): void {
+    this.#dissemination.advertise(channel)
   }
 
   members(channel: string): readonly PeerId[] {
@@ -347,7 +352,7 @@ class MemoryTransport implements Transport {
     this.#neighbours.set(peer, neighbour)
     this.#links.set(peer, link)
     link.attach(pipe, () => [
-      ...[...this.#dissemination.joined].map((channel) => link.declare(channel, true)),
+      ...this.#dissemination.declarations(link),
       encodeControl.ping(this.#clock.monotonic())
     ])
     this.events.emit('peer:up', { peer, addresses: other.addresses() })
@@ -375,6 +380,7 @@ class MemoryTransport implements Transport {
       {
         link,
         onMember: (channel, member) => this.#member(peer, channel, member),
+        onSeen: (channel) => this.events.emit('channel:seen', { peer, channel }),
         onPeers: () => undefined,
         onPong: (time) => {
           const neighbour = this.#neighbours.get(peer)

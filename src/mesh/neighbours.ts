@@ -92,6 +92,7 @@ export interface NeighboursInit {
   /** Also for one that never came up. */
   readonly onDown: (neighbour: Neighbour) => void
   readonly onMember: (peer: PeerId, channel: string, member: boolean) => void
+  readonly onSeen: (peer: PeerId, channel: string) => void
   readonly onPeers: (from: Neighbour, peers: readonly PeerAddresses[]) => void
   readonly onDeaf: (peer: PeerId) => void
   readonly onMisbehaved: (peer: PeerId, reason: string) => void
@@ -196,11 +197,6 @@ export class Neighbours {
     for (const connection of this.all.get(peer)?.connections ?? []) {
       connection.abort(new SkeinError('ERR_STREAM', reason))
     }
-  }
-
-  /** Tells all neighbours that this node joined or left a channel. */
-  announce(channel: string, member: boolean): void {
-    for (const { link } of this.all.values()) link.sendControl(link.declare(channel, member))
   }
 
   #opened(connection: Connection): void {
@@ -333,7 +329,7 @@ export class Neighbours {
     })
     link.attach(sink, () => [
       encodeControl.peers(this.#init.greeting(neighbour.peer)),
-      ...[...this.#dissemination.joined].map((channel) => link.declare(channel, true)),
+      ...this.#dissemination.declarations(link),
       encodeControl.ping(this.#clock.monotonic())
     ])
     neighbour.tries = 0
@@ -361,6 +357,9 @@ export class Neighbours {
         link,
         onMember: (channel, member) => {
           if (this.all.get(peer) === neighbour) this.#init.onMember(peer, channel, member)
+        },
+        onSeen: (channel) => {
+          if (this.all.get(peer) === neighbour) this.#init.onSeen(peer, channel)
         },
         onPeers: (peers) => {
           this.#init.onPeers(neighbour, peers)

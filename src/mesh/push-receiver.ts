@@ -15,6 +15,8 @@ export interface PushReceiverInit {
   /** The way back to the sender. */
   readonly link: Link
   readonly onMember: (channel: string, member: boolean) => void
+  /** The sender named a channel that it had not named before. */
+  readonly onSeen: (channel: string) => void
   readonly onPeers: (peers: readonly PeerAddresses[]) => void
   /** The other side has read everything written before the ping of that time. */
   readonly onPong: (time: number) => void
@@ -28,6 +30,8 @@ export class PushReceiver {
   readonly #init: PushReceiverInit
   readonly #decoder = new PushDecoder(LIMITS.pushBytes)
   readonly #names = new Map<number, string>()
+  /** What the greeting named, and of that the channels the sender is a member of. */
+  readonly #named = new Set<string>()
   readonly #declared = new Set<string>()
   #greeted = false
   #judging = 0
@@ -91,23 +95,39 @@ export class PushReceiver {
       throw new SkeinError('ERR_STREAM', 'a neighbour named a channel out of bounds')
     }
     this.#names.set(index, channel)
-    if (member && !this.#greeted) this.#declared.add(channel)
+    const { link } = this.#init
+    this.#see(channel)
     this.#setMember(channel, member)
+    if (this.#greeted) return
+    if (link.advertised.has(channel)) this.#named.add(channel)
+    if (link.channels.has(channel)) this.#declared.add(channel)
   }
 
   /** The first ping ends the greeting: what a former stream said and this one did not repeat is over. */
   #endGreeting(): void {
     if (this.#greeted) return
     this.#greeted = true
-    for (const channel of this.#init.link.channels) {
+    const { advertised, channels } = this.#init.link
+    for (const channel of channels) {
       if (!this.#declared.has(channel)) this.#setMember(channel, false)
     }
+    for (const channel of advertised) if (!this.#named.has(channel)) advertised.delete(channel)
     this.#declared.clear()
+    this.#named.clear()
+  }
+
+  /** At the bound further names are passed over, so that nobody makes this node remember names without end. */
+  #see(channel: string): void {
+    const { advertised } = this.#init.link
+    if (advertised.has(channel) || advertised.size >= CHANNELS_PER_LINK) return
+    advertised.add(channel)
+    this.#init.onSeen(channel)
   }
 
   #setMember(channel: string, member: boolean): void {
     const { channels } = this.#init.link
     if (channels.has(channel) === member) return
+    if (member && channels.size >= CHANNELS_PER_LINK) return
     if (member) channels.add(channel)
     else channels.delete(channel)
     this.#init.onMember(channel, member)

@@ -97,6 +97,7 @@ export class Engine implements Lifecycle {
       this.#feed.start()
       this.gaps.start()
       this.publisher.start()
+      for (const channel of this.store.channels()) this.transport.advertise(channel)
       await this.transport.start()
       this.subscriptions.start()
       this.#upkeep.start()

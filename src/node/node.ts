@@ -239,6 +239,7 @@ function unknownPeer(id: string): TransportPeer {
     addresses: [],
     lastSeen: undefined,
     channels: [],
+    advertised: [],
     roundTripMs: undefined
   }
 }

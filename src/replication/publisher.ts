@@ -193,6 +193,7 @@ export class Publisher {
         }
       )
       this.#writers.set(channel, writer)
+      this.#components.transport.advertise(channel)
     }
     return writer
   }

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 
 import type { FrameStream, Transport, Verdict } from '../../src/mesh/contract.ts'
 
+import { channelTests } from './channel-suite.ts'
 import { frame, listen, numberOf, until } from './harness.ts'
 import type { Net } from './harness.ts'
 
@@ -270,6 +271,8 @@ export function transportSuite(name: string, createNet: () => Net): void {
       await until('b is gone', () => a.members('c').length === 0)
       expect(seen).toEqual(['up c', 'down c'])
     })
+
+    channelTests(create, () => net)
 
     it('peers: up, down, and up again after a cut', async () => {
       const seen: string[] = []

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { silentLogger } from '../../src/core/logger.ts'
 import { createNode } from '../../src/index.ts'
 import type { Message, NodeOptions, SkeinNode } from '../../src/index.ts'
@@ -112,6 +112,38 @@ describe('node: two of them', () => {
         Array.from({ length: count }, (_, i) => i)
       )
     }
+  })
+
+  it('find channels that come up later, by a filter that begins with a wildcard', async () => {
+    const [a, b] = await pair()
+    const every = b.subscribe('#')
+    const durable = b.subscribe('+/x', { durable: 'later', ack: 'auto' })
+    await Promise.all([every.ready, durable.ready])
+    const arrived = new Set<string>()
+    for (let i = 0; i < 40 && arrived.size < 2; i++) {
+      await a.publish('later/x', 'x')
+      for (const [name, subscription] of Object.entries({ every, durable })) {
+        for (const message of await subscription.pull(1, 50)) {
+          expect(message.topic).toBe('later/x')
+          arrived.add(name)
+        }
+      }
+    }
+    expect(arrived.size).toBe(2)
+  })
+
+  it('find the channels of a log that its node had before it started', async () => {
+    const dataDir = await folder()
+    const former = await node({ dataDir })
+    await former.publish('kept/x', 'x')
+    await former.stop()
+    const a = await node({ dataDir })
+    const b = await node({ join: [...a.status().addresses] })
+    const every = b.subscribe('#')
+    await every.ready
+    await vi.waitFor(() => expect(a.peers()[0]?.channels).toContain('kept'), 4000)
+    await a.publish('kept/x', 'now')
+    expect((await take(every, 1))[0]?.text()).toBe('now')
   })
 
   it('see each other come and go', async () => {
