@@ -18,7 +18,7 @@ import { encodeControl } from './push-codec.ts'
 import type { PeerAddresses } from './push-codec.ts'
 
 /** Connect to every member up to this many peers; above, wait until a neighbour is lost. */
-export const PEERS = 64
+const PEERS = 64
 /** Inbound connections are still taken up to this many, so that a full node does not turn newcomers away. */
 export const PEERS_MAX = 80
 /** After a start mDNS asks again at these times, ms: two nodes that start together may miss each other's first question. */

@@ -42,7 +42,7 @@ const CLOSE_MS = 500
 const MDNS_INTERVAL_MS = 10_000
 
 /** Someone that mDNS heard of. */
-export interface Found {
+interface Found {
   readonly id: string
   readonly addresses: readonly string[]
 }

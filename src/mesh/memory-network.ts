@@ -42,7 +42,7 @@ export interface MemoryNetworkInit {
   readonly latencyMs?: number
 }
 
-export interface MemoryTransportInit {
+interface MemoryTransportInit {
   /** Seed of the node's Ed25519 key, 32 bytes. */
   readonly privateKey: Uint8Array
 }

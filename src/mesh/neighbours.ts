@@ -20,7 +20,7 @@ export const PUSH_PROTOCOL = '/skein/push/1.0.0'
 /** A ping goes to every neighbour this often. */
 const PING_MS = 2000
 /** A link that carried nothing for this long is deaf: three pings. */
-export const DEAF_MS = 6000
+const DEAF_MS = 6000
 /** The watchdog's own step; where it comes much later, this process slept, and not the neighbours. */
 const TICK_MS = 1000
 const SLEPT_MS = 3000

@@ -6,7 +6,7 @@ import { systemRandom } from '../core/random.ts'
 import type { Random } from '../core/random.ts'
 
 /** Bytes of a network key: 256 bits, as many as the cipher's own key. */
-export const NETWORK_KEY_BYTES = 32
+const NETWORK_KEY_BYTES = 32
 
 /** The keys a node accepts: it dials with both, so that a mesh can change its key without a stop. */
 export interface NetworkKeys {

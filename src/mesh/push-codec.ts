@@ -41,7 +41,7 @@ const FRAME_HEADER = LENGTH + 7
 /** Bytes before the frame itself. */
 export const FRAME_OVERHEAD = FRAME_HEADER
 /** A list of 80 peers with a dozen addresses each fits. */
-export const CONTROL_BYTES = 64 * 1024
+const CONTROL_BYTES = 64 * 1024
 
 /** What stands before a frame's bytes on the stream. */
 export function frameHeader(

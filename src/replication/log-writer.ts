@@ -17,7 +17,7 @@ export interface Outgoing extends EncodableMessage {
 }
 
 /** What the writers of one publisher share: its window over all channels, its counters, its fate. */
-export interface Flow {
+interface Flow {
   readonly stats: PublisherStats
   /** May another message go to a writer? */
   hasRoom(): boolean
