@@ -16,7 +16,7 @@ import type { NodeEvents, SkeinNode } from './contract.ts'
 import { Engine } from './engine.ts'
 import { loadIdentity } from './identity.ts'
 import { defaultListen, rememberPort } from './listen-port.ts'
-import { createMetrics } from './metrics.ts'
+import { createLazyMetrics } from './lazy-metrics.ts'
 import { Node } from './node.ts'
 import { type NodeOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { logRefusals } from './refusals.ts'
@@ -64,7 +64,7 @@ export async function createNode(options: NodeOptions = {}): Promise<SkeinNode> 
   const node = new Node(
     {
       engine,
-      metrics: createMetrics(engine),
+      metrics: createLazyMetrics(engine),
       emitter: new Emitter<NodeEvents>((error) =>
         logger.error({ err: error }, 'an event listener threw')
       )
