@@ -2,10 +2,11 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
 import { outgoing } from '../../src/node/outgoing.ts'
 import { openMemory } from '../../src/store/directory.ts'
+import { FaultyDisk } from '../store/faulty-level.ts'
 import { type DecodedMessage, decodeMessages } from '../../src/wire/body.ts'
 import type { SealedRecord } from '../../src/wire/record.ts'
 import { openRecord } from '../../src/wire/sealed-record.ts'
-import { type LoneEngine, createLoneEngine } from '../fixtures/lone-engine.ts'
+import { ForeignLog, type LoneEngine, createLoneEngine } from '../fixtures/lone-engine.ts'
 import { settled } from '../fixtures/manual-clock.ts'
 
 async function lone(init: Parameters<typeof createLoneEngine>[0] = {}): Promise<LoneEngine> {
@@ -189,5 +190,53 @@ describe('publisher: flow', () => {
     const node = await lone()
     await node.engine.publisher.stop()
     await expect(node.publish('a', '1')).rejects.toMatchObject({ code: 'ERR_STOPPED' })
+  })
+})
+
+describe('publisher: a disk without space', () => {
+  const noSpace = Object.assign(new Error('no space left'), { code: 'ENOSPC' })
+
+  async function onFaultyDisk(): Promise<{ node: LoneEngine; disk: FaultyDisk }> {
+    const disk = new FaultyDisk()
+    return { node: await lone({ disk: await disk.components() }), disk }
+  }
+
+  /** Time passes until the store has recovered. */
+  async function recovered(node: LoneEngine): Promise<void> {
+    for (let i = 0; i < 40 && node.engine.store.condition !== 'open'; i++)
+      await node.clock.advance(500)
+    expect(node.engine.store.condition).toBe('open')
+  }
+
+  it('rejects what it could not store, sends nothing more, and goes on in a new session', async () => {
+    const { node, disk } = await onFaultyDisk()
+    const first = await node.publish('a', 'stored')
+    disk.failure = noSpace
+    await expect(node.publish('a', 'lost')).rejects.toMatchObject({
+      code: 'ERR_STORE_WRITE',
+      details: { mayBeDelivered: true }
+    })
+    const sent = node.transport.sent.length
+    await expect(node.publish('a', 'refused')).rejects.toMatchObject({ code: 'ERR_STORE_WRITE' })
+    expect(node.transport.sent).toHaveLength(sent)
+    disk.failure = undefined
+    await recovered(node)
+    const next = await node.publish('a', 'again')
+    expect(next.sequence).toBe(1)
+    expect(next.id.split('/')[1]).not.toBe(first.id.split('/')[1])
+    const after = records(node).at(-1)
+    expect(after?.header.before).toMatchObject({ session: first.id.split('/')[1], sequence: 1 })
+  })
+
+  it('recovers too where it was a record of another node that could not be stored', async () => {
+    const { node, disk } = await onFaultyDisk()
+    await node.publish('a', 'stored')
+    disk.failure = noSpace
+    await node.transport.receive('b', new ForeignLog('b').record(['foreign']).bytes)
+    await settled()
+    await expect(node.publish('a', 'refused')).rejects.toMatchObject({ code: 'ERR_STORE_WRITE' })
+    disk.failure = undefined
+    await recovered(node)
+    await node.publish('a', 'again')
   })
 })
