@@ -2,7 +2,7 @@ import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import type { Transport } from '../mesh/contract.ts'
 import type { DeliveryStats } from '../delivery/subscription.ts'
 import type { Gaps } from '../replication/gaps.ts'
-import type { PublisherStats } from '../replication/publisher.ts'
+import type { PublisherStats } from '../replication/batch.ts'
 import type { ReceiverStats } from '../replication/receiver.ts'
 import type { Store } from '../store/contract.ts'
 

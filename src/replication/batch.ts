@@ -12,6 +12,14 @@ export interface Receipt {
   readonly time: Date
 }
 
+/** Counters since start. */
+export interface PublisherStats {
+  messages: number
+  records: number
+  bytes: number
+  failed: number
+}
+
 /** A promise that its batch settles. */
 class Settlement {
   readonly promise: Promise<void>

@@ -8,8 +8,7 @@ import type { PreviousSession, SealedRecord } from '../wire/record.ts'
 import { sealRecord } from '../wire/sealed-record.ts'
 import type { Signer } from '../wire/signature.ts'
 import type { ParsedTopic } from '../wire/topic.ts'
-import { Batch, type Confirm, type Receipt } from './batch.ts'
-import type { PublisherStats } from './publisher.ts'
+import { Batch, type Confirm, type PublisherStats, type Receipt } from './batch.ts'
 
 /** A message on its way out. */
 export interface Outgoing extends EncodableMessage {

@@ -9,7 +9,7 @@ import type { Store } from '../store/contract.ts'
 import type { HybridClock } from '../wire/hybrid-clock.ts'
 import { newSession } from '../wire/session.ts'
 import type { Signer } from '../wire/signature.ts'
-import type { Confirm, Receipt } from './batch.ts'
+import type { Confirm, PublisherStats, Receipt } from './batch.ts'
 import { type LogWriter, type Outgoing, createLogWriter } from './log-writer.ts'
 
 export interface PublisherComponents {
@@ -32,14 +32,6 @@ export interface PublisherInit {
 export interface PublisherEvents {
   /** The publisher opened a new session: at start, after a failed write, after a greater one was learnt of. */
   session: { session: string; reason: 'start' | 'recovered' | 'superseded' }
-}
-
-/** Counters since start. */
-export interface PublisherStats {
-  messages: number
-  records: number
-  bytes: number
-  failed: number
 }
 
 /** First delay between attempts to recover the store after a failed write, ms; doubles up to the last. */
