@@ -82,6 +82,7 @@ describe('partition: two nodes', () => {
     })
     const healMs = performance.now() - healedAt
     expect((await received).stdout).toBe('hello\n')
+    process.stdout.write(`link cut for ${seconds} s: healed in ${Math.round(healMs)} ms\n`)
     expect(healMs, `ms to heal after a cut of ${seconds} s`).toBeLessThan(2000)
   }, 150_000)
 })
