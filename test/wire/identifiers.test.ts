@@ -105,7 +105,9 @@ describe('signature', () => {
     const jwk = { kty: 'OKP', crv: 'Ed25519', x: publicKey.toString('base64url') }
     const imported = createPublicKey({ key: jwk, format: 'jwk' })
     const texts = Array.from({ length: 200 }, (_, index) => Buffer.from([index]))
-    expect(texts.some((text) => verify(null, text, imported, forged))).toBe(true)
+    // OpenSSL takes such forgeries before 3.5 (Node 20 and 22); from then on it refuses them by itself.
+    const openSslTakes = Number.parseFloat(process.versions.openssl) < 3.5
+    expect(texts.some((text) => verify(null, text, imported, forged))).toBe(openSslTakes)
     expect(texts.some((text) => verifySignature(publicKey, text, forged))).toBe(false)
   })
 
