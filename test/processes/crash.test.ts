@@ -3,6 +3,10 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { lostMessages } from '../../simulations/checkers/lost-messages.ts'
+import { publisherOrder } from '../../simulations/checkers/publisher-order.ts'
+import { repeatedMessages } from '../../simulations/checkers/repeated-messages.ts'
+import type { MessageRef, TraceEvent, Violation } from '../../simulations/trace.ts'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import {
   NodeProcess,
@@ -122,23 +126,47 @@ describe('crash: publisher', () => {
   )
 })
 
+const WORKER = 'worker'
+
 /** What a consumer process said over all its lives. */
 class Account {
-  readonly handled: string[] = []
-  readonly acked = new Set<string>()
+  readonly trace: TraceEvent[] = [
+    { kind: 'subscribed', subscription: WORKER, filter: 'work/#', durable: true }
+  ]
   readonly payloads = new Set<string>()
-  /** Messages that were handled again although their acknowledgement had been answered. */
-  readonly wrongRepeats: string[] = []
+  /** Hand-overs so far. */
+  handled = 0
+
+  published(ids: readonly string[]): void {
+    for (const id of ids)
+      this.trace.push({ kind: 'confirmed', message: refOf(id), topic: 'work/tasks' })
+  }
 
   take(line: string): void {
-    const [what, id = '', ...rest] = line.split(' ')
-    if (what === 'acked') this.acked.add(id)
+    const [what, id = '', attempt = '', ...rest] = line.split(' ')
+    if (what === 'acked') this.trace.push({ kind: 'acknowledged', subscription: WORKER, id })
     else {
-      if (this.acked.has(id)) this.wrongRepeats.push(id)
-      this.handled.push(id)
+      this.trace.push({
+        kind: 'handed',
+        subscription: WORKER,
+        message: refOf(id),
+        attempt: Number(attempt),
+        late: false
+      })
+      this.handled++
       this.payloads.add(rest.join(' '))
     }
   }
+
+  /** What the rules say of it, once everything came. */
+  violations(): Violation[] {
+    return [lostMessages, repeatedMessages, publisherOrder].flatMap((check) => check(this.trace))
+  }
+}
+
+function refOf(id: string): MessageRef {
+  const [publisher = '', session = '', sequence = '', channel = ''] = id.split('/')
+  return { id, publisher, session, sequence: Number(sequence), channel }
 }
 
 function consumer(
@@ -154,7 +182,11 @@ function consumer(
   return { child, ended: once(lines, 'close') }
 }
 
-async function subscribeAndPublish(process: NodeProcess, count: number): Promise<string[]> {
+async function subscribeAndPublish(
+  process: NodeProcess,
+  account: Account,
+  count: number
+): Promise<string[]> {
   await process.call('PUT', '/v1/subscriptions/worker', {
     filter: 'work/#',
     from: 'earliest',
@@ -166,11 +198,14 @@ async function subscribeAndPublish(process: NodeProcess, count: number): Promise
     body: lines.join('\n')
   })
   expect(response.status).toBe(202)
+  const { first } = (await response.json()) as { first: { id: string } }
+  const { publisher, session, sequence, channel } = refOf(first.id)
+  account.published(lines.map((_, i) => `${publisher}/${session}/${sequence + i}/${channel}`))
   return lines
 }
 
 const handledMore = (account: Account, than: number): Promise<true> =>
-  eventually(() => (account.handled.length > than ? (true as const) : undefined), {
+  eventually(() => (account.handled > than ? (true as const) : undefined), {
     what: 'another message handled',
     timeoutMs: 60_000
   })
@@ -182,10 +217,10 @@ describe('crash: durable subscriber', () => {
       const process = await node()
       await process.start()
       const account = new Account()
-      const lines = await subscribeAndPublish(process, loops(50) * 200)
+      const lines = await subscribeAndPublish(process, account, loops(50) * 200)
       for (let life = 0; life < loops(50); life++) {
         const { child, ended } = consumer(process, account)
-        await handledMore(account, account.handled.length + ((life * 13) % 60))
+        await handledMore(account, account.handled + ((life * 13) % 60))
         child.kill('SIGKILL')
         await ended
       }
@@ -194,7 +229,7 @@ describe('crash: durable subscriber', () => {
         timeoutMs: MINUTE,
         what: 'every message handled'
       })
-      expect(account.wrongRepeats).toEqual([])
+      expect(account.violations()).toEqual([])
       expect([...account.payloads].toSorted()).toEqual(lines.toSorted())
     },
     10 * MINUTE
@@ -206,10 +241,10 @@ describe('crash: durable subscriber', () => {
       const process = await node()
       await process.start()
       const account = new Account()
-      const lines = await subscribeAndPublish(process, loops(50) * 200)
+      const lines = await subscribeAndPublish(process, account, loops(50) * 200)
       consumer(process, account)
       for (let life = 0; life < loops(50); life++) {
-        await handledMore(account, account.handled.length + ((life * 13) % 60))
+        await handledMore(account, account.handled + ((life * 13) % 60))
         await process.kill()
         await process.start()
       }
@@ -217,7 +252,7 @@ describe('crash: durable subscriber', () => {
         timeoutMs: MINUTE,
         what: 'every message handled'
       })
-      expect(account.wrongRepeats).toEqual([])
+      expect(account.violations()).toEqual([])
       expect([...account.payloads].toSorted()).toEqual(lines.toSorted())
     },
     10 * MINUTE

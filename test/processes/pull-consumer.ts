@@ -23,12 +23,16 @@ async function call<Answer>(action: string, body: unknown): Promise<Answer> {
 
 for (;;) {
   try {
-    const { messages } = await call<{ messages: { skeinid: string; data: string }[] }>('pull', {
+    const { messages } = await call<{
+      messages: { skeinid: string; skeinattempt: number; data: string }[]
+    }>('pull', {
       max: 20,
       waitMs: 1000
     })
     if (messages.length === 0) continue
-    for (const message of messages) writeSync(1, `handled ${message.skeinid} ${message.data}\n`)
+    for (const message of messages) {
+      writeSync(1, `handled ${message.skeinid} ${message.skeinattempt} ${message.data}\n`)
+    }
     const ids = messages.map((message) => message.skeinid)
     await call('ack', { ack: ids })
     for (const id of ids) writeSync(1, `acked ${id}\n`)
