@@ -4,6 +4,7 @@ import { VERSION } from '../core/version.ts'
 import type { SubscribeOptions, Subscription, SubscriptionStatus } from '../delivery/contract.ts'
 import type { TransportPeer } from '../mesh/contract.ts'
 import type { LogState } from '../store/contract.ts'
+import { holes } from '../wire/vector.ts'
 import type {
   BatchMessage,
   Confirm,
@@ -244,18 +245,7 @@ function unknownPeer(id: string): TransportPeer {
   }
 }
 
-function logStatus({
-  publisher,
-  session,
-  floor,
-  head,
-  islands
-}: LogState): TopicStatus['logs'][number] {
-  const missing: { from: number; to: number }[] = []
-  let next = head + 1
-  for (const island of islands) {
-    missing.push({ from: next, to: island.from - 1 })
-    next = island.to + 1
-  }
-  return { publisher, session, floor, head, missing }
+function logStatus(log: LogState): TopicStatus['logs'][number] {
+  const { publisher, session, floor, head } = log
+  return { publisher, session, floor, head, missing: holes(log) }
 }

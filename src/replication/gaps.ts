@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import type { LogRef, SequenceRange, Store } from '../store/contract.ts'
+import { holes } from '../wire/vector.ts'
 
 /** A hole in a log: records above it are here, it is not. */
 export interface Hole extends LogRef, SequenceRange {
@@ -30,13 +31,7 @@ export class Gaps {
 
   start(): void {
     for (const log of this.#store.logs()) {
-      const missing: SequenceRange[] = []
-      let next = log.head + 1
-      for (const island of log.islands) {
-        missing.push({ from: next, to: island.from - 1 })
-        next = island.to + 1
-      }
-      this.#update(log, missing)
+      this.#update(log, holes(log))
     }
     this.#unsubscribe = this.#store.events.on('gap', ({ log, missing }) =>
       this.#update(log, missing)

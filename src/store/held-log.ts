@@ -74,17 +74,6 @@ export function isHeld(log: HeldLog, { from, to }: SequenceRange): boolean {
   return log.islands.some((island) => island.from <= from && to <= island.to)
 }
 
-/** The holes between the head and the last island. */
-export function missingIn(log: HeldLog): SequenceRange[] {
-  const missing: SequenceRange[] = []
-  let next = log.head + 1
-  for (const { from, to } of log.islands) {
-    missing.push({ from: next, to: from - 1 })
-    next = to + 1
-  }
-  return missing
-}
-
 /** Adds a record to a log, or says why not; then the log is unchanged. */
 export function place(log: HeldLog, link: Link): { place: Place; log: HeldLog } {
   const refusal = refuse(log, link)

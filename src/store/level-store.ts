@@ -6,6 +6,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Random } from '../core/random.ts'
 import type { SealedRecord } from '../wire/record.ts'
+import { holes } from '../wire/vector.ts'
 import { Appender } from './appender.ts'
 import { CommitQueue } from './commit-queue.ts'
 import type { Commit } from './commit-queue.ts'
@@ -13,7 +14,6 @@ import type * as contract from './contract.ts'
 import type { CursorState, LogRef, LogState, Registration, Store } from './contract.ts'
 import { Health, stopped } from './health.ts'
 import type { Space } from './health.ts'
-import { missingIn } from './held-log.ts'
 import { Journal } from './journal.ts'
 import type { Level } from './level.ts'
 import { readRows } from './log-reader.ts'
@@ -422,10 +422,10 @@ class LevelStore implements Store {
     }
     for (const after of commit.written) after()
     for (const slot of commit.logs) {
-      const holes = holesOf(slot)
-      if (holes === slot.reported) continue
-      slot.reported = holes
-      this.#emitter.emit('gap', { log: slot.ref, missing: missingIn(slot.committed) })
+      const named = holesOf(slot)
+      if (named === slot.reported) continue
+      slot.reported = named
+      this.#emitter.emit('gap', { log: slot.ref, missing: holes(slot.committed) })
     }
   }
 
@@ -440,7 +440,7 @@ class LevelStore implements Store {
 }
 
 function holesOf({ committed }: LogSlot): string {
-  return missingIn(committed)
+  return holes(committed)
     .map(({ from, to }) => `${from}-${to}`)
     .join()
 }

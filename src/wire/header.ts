@@ -3,12 +3,11 @@ import { peerIdFromPublicKey, PUBLIC_KEY_BYTES } from './peer-id.ts'
 import {
   ProtoReader,
   recordError,
-  textSize,
   WIRE,
   writeBytesField,
   writeFixed64Field,
-  writeText,
-  writeVarint,
+  writeNumberField,
+  writeTextField,
   wrongWireType
 } from './protobuf.ts'
 import { FLAGS } from './record.ts'
@@ -54,12 +53,12 @@ const BEFORE_TAG = {
  */
 export function encodeHeader(into: Buffer, position: number, header: RecordHeader): number {
   checkHeader(header)
-  let at = writeNumber(into, position, TAG.version, HEADER_VERSION)
+  let at = writeNumberField(into, position, TAG.version, HEADER_VERSION)
   at = writeBytesField(into, at, TAG.publisher, header.publisherKey)
   at = writeFixed64Field(into, at, TAG.session, sessionHalves(header.session))
-  if (header.channel !== '') at = writeString(into, at, TAG.channel, header.channel)
-  at = writeNumber(into, at, TAG.first, header.first)
-  at = writeNumber(into, at, TAG.count, header.count)
+  if (header.channel !== '') at = writeTextField(into, at, TAG.channel, header.channel)
+  at = writeNumberField(into, at, TAG.first, header.first)
+  at = writeNumberField(into, at, TAG.count, header.count)
   if (header.previous !== undefined) {
     at = writeBytesField(into, at, TAG.previous, header.previous)
   }
@@ -70,10 +69,10 @@ export function encodeHeader(into: Buffer, position: number, header: RecordHeade
   // Like any encoder of proto3: a field of value 0 is left out.
   const halves = [Math.floor(ms / 0x10000), (ms % 0x10000) * 0x10000 + counter] as const
   if (ms > 0 || counter > 0) at = writeFixed64Field(into, at, TAG.time, halves)
-  at = writeNumber(into, at, TAG.bodyLength, header.bodyLength)
+  at = writeNumberField(into, at, TAG.bodyLength, header.bodyLength)
   at = writeBytesField(into, at, TAG.bodyHash, header.bodyHash)
-  if (header.compression !== 0) at = writeNumber(into, at, TAG.compression, header.compression)
-  if (header.flags !== 0) at = writeNumber(into, at, TAG.flags, header.flags)
+  if (header.compression !== 0) at = writeNumberField(into, at, TAG.compression, header.compression)
+  if (header.flags !== 0) at = writeNumberField(into, at, TAG.flags, header.flags)
   return at
 }
 
@@ -194,7 +193,7 @@ function readOther(reader: ProtoReader, tag: number, fields: HeaderFields): void
 function encodeBefore(before: PreviousSession): Uint8Array {
   const bytes = Buffer.allocUnsafe(64)
   let at = writeFixed64Field(bytes, 0, BEFORE_TAG.session, sessionHalves(before.session))
-  at = writeNumber(bytes, at, BEFORE_TAG.sequence, before.sequence)
+  at = writeNumberField(bytes, at, BEFORE_TAG.sequence, before.sequence)
   at = writeBytesField(bytes, at, BEFORE_TAG.digest, before.digest)
   return bytes.subarray(0, at)
 }
@@ -291,17 +290,6 @@ function checkChain(header: RecordHeader): void {
 function checkLength(name: string, value: Uint8Array, length: number): void {
   if (value.length === length) return
   throw recordError('field', `${name} has ${value.length} bytes instead of ${length}`)
-}
-
-function writeNumber(into: Buffer, position: number, tag: number, value: number): number {
-  into[position] = tag
-  return writeVarint(into, position + 1, value)
-}
-
-function writeString(into: Buffer, position: number, tag: number, value: string): number {
-  const size = textSize(value)
-  into[position] = tag
-  return writeText(into, writeVarint(into, position + 1, size), value, size)
 }
 
 function sessionHalves(session: string): readonly [number, number] {

@@ -1,6 +1,14 @@
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { textSize, varintSize, WIRE, writeBytesField, writeText, writeVarint } from './protobuf.ts'
+import {
+  textSize,
+  varintSize,
+  WIRE,
+  writeBytesField,
+  writeNumberField,
+  writeTextField,
+  writeVarint
+} from './protobuf.ts'
 import { RecentCache } from './recent-cache.ts'
 import type { MessageFields } from './record.ts'
 
@@ -133,14 +141,14 @@ export function writeMessage(into: Buffer, position: number, message: EncodableM
   const { suffix, suffixBytes, payload, contentType, key, headers } = message
   let at = position
   if (suffixBytes === undefined) {
-    if (suffix !== '') at = writeString(into, at, MESSAGE_TAG.suffix, suffix)
+    if (suffix !== '') at = writeTextField(into, at, MESSAGE_TAG.suffix, suffix)
   } else if (suffixBytes.length > 0) {
     at = writeBytesField(into, at, MESSAGE_TAG.suffix, suffixBytes)
   }
   if (payload.length > 0) at = writeBytesField(into, at, MESSAGE_TAG.payload, payload)
   if (contentType !== undefined)
     at = writeBytesField(into, at, MESSAGE_TAG.contentType, contentTypeBytes(contentType))
-  if (key !== undefined) at = writeString(into, at, MESSAGE_TAG.key, key)
+  if (key !== undefined) at = writeTextField(into, at, MESSAGE_TAG.key, key)
   if (headers !== undefined) at = writeHeaders(into, at, headers)
   writeRest(into, at, message)
 }
@@ -148,13 +156,13 @@ export function writeMessage(into: Buffer, position: number, message: EncodableM
 function writeRest(into: Buffer, position: number, message: EncodableMessage): void {
   const { ttlMs, priority, deliverAt, id, replyTo } = message
   let at = position
-  if (ttlMs !== undefined) at = writeNumber(into, at, MESSAGE_TAG.ttlMs, ttlMs)
+  if (ttlMs !== undefined) at = writeNumberField(into, at, MESSAGE_TAG.ttlMs, ttlMs)
   if (priority !== undefined && priority !== 0) {
-    at = writeNumber(into, at, MESSAGE_TAG.priority, priority)
+    at = writeNumberField(into, at, MESSAGE_TAG.priority, priority)
   }
-  if (deliverAt !== undefined) at = writeNumber(into, at, MESSAGE_TAG.deliverAt, deliverAt)
-  if (id !== undefined) at = writeString(into, at, MESSAGE_TAG.id, id)
-  if (replyTo !== undefined) writeString(into, at, MESSAGE_TAG.replyTo, replyTo)
+  if (deliverAt !== undefined) at = writeNumberField(into, at, MESSAGE_TAG.deliverAt, deliverAt)
+  if (id !== undefined) at = writeTextField(into, at, MESSAGE_TAG.id, id)
+  if (replyTo !== undefined) writeTextField(into, at, MESSAGE_TAG.replyTo, replyTo)
 }
 
 function writeHeaders(
@@ -167,19 +175,8 @@ function writeHeaders(
     const value = headers[name] as string
     into[at] = MESSAGE_TAG.headers
     at = writeVarint(into, at + 1, pairSize(textSize(name), textSize(value)))
-    if (name !== '') at = writeString(into, at, MESSAGE_TAG.name, name)
-    if (value !== '') at = writeString(into, at, MESSAGE_TAG.value, value)
+    if (name !== '') at = writeTextField(into, at, MESSAGE_TAG.name, name)
+    if (value !== '') at = writeTextField(into, at, MESSAGE_TAG.value, value)
   }
   return at
-}
-
-function writeNumber(into: Buffer, position: number, tag: number, value: number): number {
-  into[position] = tag
-  return writeVarint(into, position + 1, value)
-}
-
-function writeString(into: Buffer, position: number, tag: number, value: string): number {
-  const size = textSize(value)
-  into[position] = tag
-  return writeText(into, writeVarint(into, position + 1, size), value, size)
 }

@@ -273,3 +273,21 @@ export function writeFixed64Field(
   into.writeUInt32LE(halves[0], position + 5)
   return position + 9
 }
+
+/** Tag and varint; answers the position after them. */
+export function writeNumberField(
+  into: Buffer,
+  position: number,
+  tag: number,
+  value: number
+): number {
+  into[position] = tag
+  return writeVarint(into, position + 1, value)
+}
+
+/** Tag, length and UTF-8 bytes; answers the position after them. */
+export function writeTextField(into: Buffer, position: number, tag: number, value: string): number {
+  const size = textSize(value)
+  into[position] = tag
+  return writeText(into, writeVarint(into, position + 1, size), value, size)
+}
