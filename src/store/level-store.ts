@@ -430,7 +430,7 @@ class LevelStore implements Store {
   }
 
   #damaged(log: LogRef, range: contract.SequenceRange): void {
-    this.#logger.warn({ log, range }, 'records are damaged or missing and will be fetched again')
+    this.#logger.warn({ log, range }, 'records are damaged or missing')
     this.#emitter.emit('damaged', { log, range })
   }
 
