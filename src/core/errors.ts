@@ -106,6 +106,38 @@ export const ERRORS = {
     'An address to listen on is taken, forbidden or not of this machine.'
   ),
   ERR_PEER_UNREACHABLE: spec(503, 1, true, 'The peer is not connected and could not be dialled.'),
+  ERR_PEER_UNKNOWN: spec(404, 1, false, 'No peer of that name or id is known; details lists some.'),
+  ERR_PEER_AMBIGUOUS: spec(
+    409,
+    1,
+    false,
+    'Several peers have that name; details lists their ids.'
+  ),
+  ERR_CUSTODIANS: spec(
+    503,
+    1,
+    true,
+    'Too few connected peers keep messages for others; the message waits at its sender.'
+  ),
+  ERR_REPLICAS: spec(
+    504,
+    1,
+    true,
+    'Too few other nodes confirmed a synced copy in time; the message is stored and may be delivered.'
+  ),
+  ERR_ID_CONFLICT: spec(
+    409,
+    1,
+    false,
+    'The idempotency id was used for another message a short while ago.'
+  ),
+  ERR_CHANNEL_FULL: spec(
+    507,
+    1,
+    true,
+    'The channel holds as much as its retention allows, and is set to refuse rather than trim.'
+  ),
+  ERR_SEALED: spec(400, 1, false, 'A sealed message cannot be opened with the key of this node.'),
   ERR_STREAM: spec(503, 1, true, 'A stream between two peers ended before it was done.'),
   ERR_TIMEOUT: spec(504, 1, true, 'The call did not finish within its deadline.'),
   ERR_ABORTED: spec(503, 1, true, 'The call was aborted by its signal.'),

@@ -54,8 +54,12 @@ export interface Gap {
   readonly session: string
   readonly from: number
   readonly to: number
-  /** `missing`: nobody here has them yet. `skipped`: this subscription went on without them. `trimmed`: retention took them. `damaged`: the disk lost them. */
-  readonly reason: 'missing' | 'skipped' | 'trimmed' | 'damaged'
+  /**
+   * `missing`: nobody here has them yet. `skipped`: passed over without them, they may come late. `trimmed`:
+   * retention took them, here or at their publisher. `expired`: missing for longer than retention keeps them.
+   * `lost`: their publisher says so. `damaged`: the disk lost them.
+   */
+  readonly reason: 'missing' | 'skipped' | 'trimmed' | 'expired' | 'lost' | 'damaged'
 }
 
 export interface SubscriptionEvents {
@@ -80,6 +84,11 @@ export interface SubscribeOptions {
   readonly ackTimeoutMs?: number | undefined
   /** Default 10,000 ms. */
   readonly gapTimeoutMs?: number | undefined
+  /**
+   * What a durable one does when a gap lasts longer than `gapTimeoutMs`: `wait` (default) until the range comes
+   * or is final, or `skip` it; late arrivals are then handed over once, marked `late`.
+   */
+  readonly onGap?: 'wait' | 'skip' | undefined
   readonly signal?: AbortSignal | undefined
 }
 

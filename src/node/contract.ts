@@ -1,5 +1,5 @@
 import type { Events } from '../core/events.ts'
-import type { SubscribeOptions, Subscription, SubscriptionStatus } from '../delivery/contract.ts'
+import type { Gap, SubscribeOptions, Subscription, SubscriptionStatus } from '../delivery/contract.ts'
 
 export type {
   From,
@@ -13,8 +13,14 @@ export type {
 /** What `publish` takes: bytes and strings as they are (text/plain), anything else as JSON. */
 export type Data = Uint8Array | string | number | boolean | null | object
 
-/** When `publish` resolves. `stored`: on this node's disk, synced. `sent`: handed to the network. */
-export type Confirm = 'stored' | 'sent'
+/**
+ * When `publish` resolves. `stored`: on this node's disk, synced. `sent`: handed to the network. `replicas`: on
+ * this node's disk and on those of so many others, synced; rejects with ERR_REPLICAS after `timeoutMs` (10,000).
+ */
+export type Confirm =
+  | 'stored'
+  | 'sent'
+  | { readonly replicas: number; readonly timeoutMs?: number | undefined }
 
 export interface PublishOptions {
   readonly key?: string | undefined
@@ -25,6 +31,11 @@ export interface PublishOptions {
   readonly ttlMs?: number | undefined
   /** 0 to 9, 9 first. Default 0. */
   readonly priority?: number | undefined
+  /**
+   * Idempotency id, scoped to this node: a second publish with the same id within 10 minutes (100,000 ids) is the
+   * first one, and resolves to its message id. Another payload is ERR_ID_CONFLICT.
+   */
+  readonly id?: string | undefined
   /** Default 'stored'. */
   readonly confirm?: Confirm | undefined
   readonly signal?: AbortSignal | undefined
@@ -42,12 +53,68 @@ export interface BatchMessage extends Omit<PublishOptions, 'confirm' | 'signal'>
   readonly data: Data
 }
 
+export interface SendOptions {
+  readonly contentType?: string | undefined
+  readonly key?: string | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** How long it waits for its recipient. Default 7 days. */
+  readonly ttlMs?: number | undefined
+  /** Connected peers that keep a synced copy for the recipient before `send` resolves. Default 0. */
+  readonly custodians?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A message that was put on its way to one peer: it is on this node's disk. */
+export interface Sent {
+  readonly id: string
+  /** PeerId of the recipient. */
+  readonly to: string
+  readonly time: Date
+  /**
+   * Resolves when the recipient's signed receipt is here: its node has it on disk. Rejects with ERR_TIMEOUT when
+   * the time to live has passed without one, with ERR_STOPPED when this node stops first (it is sent all the same).
+   */
+  readonly delivered: Promise<void>
+}
+
+/** A message that waits for its recipient. */
+export interface OutboxEntry {
+  readonly id: string
+  readonly to: string
+  /** Name of the recipient, where it is known. */
+  readonly toName: string | undefined
+  readonly topic: string
+  readonly bytes: number
+  readonly since: Date
+  readonly expiresAt: Date
+  /** Peers that keep a copy. */
+  readonly custodians: readonly string[]
+}
+
+/** A durable subscription somewhere in the mesh, as far as this node knows. */
+export interface SubscriberStatus {
+  readonly peerId: string
+  /** Name of its node, where it is known. */
+  readonly node: string | undefined
+  readonly subscription: string
+  readonly filter: string
+  /** Messages it is not done with: as it said last, and what was published here since. */
+  readonly lag: number
+  readonly state: 'up' | 'suspect' | 'down'
+  /** When its node was heard of last; undefined where it never was in this life. */
+  readonly lastSeen: Date | undefined
+  readonly createdAt: Date
+}
+
 export interface PeerStatus {
   readonly peerId: string
   /** Undefined until presence tells it. */
   readonly name: string | undefined
+  /** `suspect`: it missed an announcement or its connection broke; `down` after three. */
   readonly state: 'up' | 'suspect' | 'down'
   readonly lastSeen: Date | undefined
+  /** It keeps messages for peers that are away. */
+  readonly custodian: boolean
   readonly addresses: readonly string[]
   readonly connected: boolean
   readonly channels: readonly string[]
@@ -102,6 +169,8 @@ export interface NodeStatus {
 
 export interface NodeEvents {
   'peer:up': PeerStatus
+  /** No longer connected, or an announcement is overdue. */
+  'peer:suspect': PeerStatus
   'peer:down': PeerStatus
   'peer:refused': { peer: string | undefined; address: string; code: string; reason: string }
   'channels:limit': { filter: string; channel: string }
@@ -115,6 +184,25 @@ export interface NodeEvents {
     session: string
     missing: ReadonlyArray<{ from: number; to: number }>
   }
+  /** A missing range is waited for no more. */
+  'gap:final': {
+    channel: string
+    publisher: string
+    session: string
+    from: number
+    to: number
+    reason: string
+  }
+  /** A message was not received in its time to live: it is in `$dlq/outbox` now, its outcome unknown. */
+  'outbox:expired': OutboxEntry
+  /** A consumer takes less than comes in, and is read for from disk. Said once until it has caught up. */
+  'slow:consumer': { filter: string; durable: string | undefined; lag: number }
+  /** A neighbour takes nothing for so long that it is left to fetch by itself. */
+  'slow:neighbour': { peer: string; bufferedBytes: number }
+  /** A synced write took this long. At most once a minute. */
+  'slow:disk': { ms: number }
+  /** The wall clock moved against the monotonic one. */
+  'clock:jump': { ms: number }
   /** The node ended by itself; nothing works any more. */
   failed: { error: Error }
 }
@@ -130,10 +218,25 @@ export interface SkeinNode extends Events<NodeEvents> {
     messages: readonly BatchMessage[],
     options?: { confirm?: Confirm; signal?: AbortSignal }
   ): Promise<Published[]>
+  /**
+   * Sends to one peer, by PeerId or name, whether it is on or off: sealed to its key, kept on this node's disk
+   * until its receipt is here. Received by `subscribe('@me/#')`. Resolves when stored, with `custodians` when they
+   * have it too. Rejects with ERR_PEER_UNKNOWN, ERR_PEER_AMBIGUOUS, ERR_CUSTODIANS and what `publish` rejects with.
+   */
+  send(peer: string, topic: string, data: Data, options?: SendOptions): Promise<Sent>
+  /** What waits for whom, oldest first. */
+  outbox(): Promise<OutboxEntry[]>
   subscribe(filter: string, options?: SubscribeOptions): Subscription
   /** Registered durable subscriptions, open or not. */
   subscriptions(): Promise<SubscriptionStatus[]>
   deleteSubscription(name: string): Promise<void>
+  /**
+   * Gives up the gaps that a durable subscription waits for, for every subscription of this node in its channels.
+   * Resolves to them. Throws ERR_SUBSCRIPTION_UNKNOWN.
+   */
+  skipGaps(name: string): Promise<Gap[]>
+  /** Every durable subscription of the mesh that this node knows of, its own included. */
+  subscribers(): Promise<SubscriberStatus[]>
   status(): NodeStatus
   peers(): PeerStatus[]
   topics(): TopicStatus[]

@@ -1,6 +1,6 @@
 import type { Events } from '../core/events.ts'
 import type { Lifecycle } from '../core/lifecycle.ts'
-import type { RecordHeader, SealedRecord } from '../wire/record.ts'
+import type { RecordHead, RecordHeader, SealedRecord } from '../wire/record.ts'
 
 /** Names one log. */
 export interface LogRef {
@@ -27,6 +27,10 @@ export interface LogState extends LogRef {
   readonly headDigest: Uint8Array | undefined
   /** Held above a hole: ascending, disjoint, at most LIMITS.islands. Not deliverable yet. */
   readonly islands: readonly SequenceRange[]
+  /** The log is known to reach at least this far, whether held or not; 0 where nothing is known. */
+  readonly expected: number
+  /** Ranges below `head` that were given up: ascending, disjoint. Nothing of them is held. */
+  readonly voids: readonly SequenceRange[]
   /** Records held, and their bytes. */
   readonly records: number
   readonly bytes: number
@@ -36,15 +40,45 @@ export interface LogState extends LogRef {
   readonly forkedAt: number | undefined
 }
 
+/** Why a range is waited for no more. */
+export type GiveUpReason =
+  /** Someone decided to go on without it. It is still taken when it comes, and delivered late. */
+  | 'skipped'
+  /** Its publisher says that it is lost. */
+  | 'lost'
+  /** Its publisher says that it was trimmed. */
+  | 'trimmed'
+  /** It is older than this store's retention. */
+  | 'expired'
+
 /** One record on its way into the store. Its signature has been verified by the caller. */
 export interface AppendItem {
-  readonly record: SealedRecord
+  /** A head alone stands for a record whose body was compacted away where it comes from: held, delivers nothing. */
+  readonly record: SealedRecord | RecordHead
   /** How old the record is, ms, as far as its bearer knew; 0 for one's own. */
   readonly ageMs: number
   /** Delivered with `late: true`. */
   readonly late?: boolean
   /** First sequence wanted of a log that is not known yet; default: the record's own first. */
   readonly floor?: number
+  /** Small values written in the same commit as the record. */
+  readonly values?: readonly ValueEntry[]
+}
+
+/** A value of a `ValueSpace` with its place. */
+export interface ValueEntry {
+  readonly space: string
+  readonly key: string
+  readonly value: Uint8Array
+}
+
+/** One record as it stands in its log. */
+export interface LogEntry {
+  readonly head: RecordHead
+  /** Undefined where only the head is left. */
+  readonly record: SealedRecord | undefined
+  /** Estimated local wall-clock time of its publishing, ms. */
+  readonly bornAt: number
 }
 
 /** What became of one item, in the order of the call. */
@@ -121,6 +155,18 @@ export interface RetentionPolicy {
   readonly maxMessages: number
   /** Newest messages kept per (topic, key); undefined = every message. */
   readonly keepLast: number | undefined
+  /** Trim also what every known durable subscriber has; see `Received`. Default false. */
+  readonly untilReceived: boolean
+  /** What to do when `maxBytes` or `maxMessages` is reached: trim the oldest, or refuse to publish. Default 'trim'. */
+  readonly onFull: 'trim' | 'reject'
+}
+
+/** What every known durable subscriber of a channel has, for `untilReceived`. */
+export interface Received {
+  /** Every other node with a durable subscription holds the log up to here, synced; 0 where one does not. */
+  sequence(log: LogRef): number
+  /** This node's own durable subscriptions are done with the journal below this offset. */
+  readonly offset: number
 }
 
 /** What one trim removed. */
@@ -158,6 +204,10 @@ export interface StoreEvents {
   journal: { channel: string; entries: readonly JournalEntry[] }
   /** A log has (or no longer has) a hole: `missing` are the ranges between head and the last island. */
   gap: { log: LogRef; missing: readonly SequenceRange[] }
+  /** What is held of these logs changed, and is written: grown, trimmed, begun or gone. */
+  changed: { logs: readonly LogRef[] }
+  /** A range is waited for no more. */
+  'given-up': { log: LogRef; range: SequenceRange; reason: GiveUpReason }
   fork: { log: LogRef; sequence: number }
   damaged: { log: LogRef; range: SequenceRange }
   trimmed: { channel: string; report: TrimReport; first: number }
@@ -197,12 +247,44 @@ export interface Store extends Lifecycle {
   channels(): readonly string[]
   log(ref: LogRef): LogState | undefined
   logs(channel?: string): readonly LogState[]
+  /** Resolves when everything appended so far is on disk, synced. Calls at once share one sync. */
+  flush(): Promise<void>
+
   /** Records of one log that end at or above `from`, ascending, until `maxBytes` is exceeded; at least one if any. */
   readLog(
     ref: LogRef,
     from: number,
     options?: { to?: number; maxBytes?: number }
-  ): Promise<SealedRecord[]>
+  ): Promise<LogEntry[]>
+  /** The contiguous records that end right below `before`, ascending, about `maxBytes` of them; at least one if any. */
+  readLogBefore(
+    ref: LogRef,
+    before: number,
+    options?: { maxBytes?: number }
+  ): Promise<LogEntry[]>
+  /** First sequence of the first record held that was born at or after local time `ms`; undefined if none. */
+  seekLog(ref: LogRef, ms: number): Promise<number | undefined>
+
+  /**
+   * Puts records below the floor of a log that is known, and their messages in front of the journal, so that a
+   * subscription that begins at the journal's first offset gets them first, and no other gets them at all. The
+   * records are contiguous, ascending and end right below the floor, else 'broken-chain'. Not synced.
+   */
+  prepend(ref: LogRef, items: readonly AppendItem[]): Promise<'prepended' | 'broken-chain'>
+  /**
+   * Nothing below `floor` is wanted of the log, which is created where it is unknown. What is held below goes, a
+   * hole below is a hole no more. No effect where the floor is as high already.
+   */
+  raiseFloor(ref: LogRef, floor: number): Promise<void>
+  /**
+   * The log is known to reach up to `to`; where it is unknown it is created with `floor` (default 1). What is
+   * missing up to there counts as a hole, and holds back the journal of later sessions of the publisher in this
+   * channel, as every hole does.
+   */
+  expect(ref: LogRef, to: number, floor?: number): Promise<void>
+  /** Goes on without a range that is missing. Emits 'given-up' for each part of it that was. */
+  giveUp(ref: LogRef, range: SequenceRange, reason: GiveUpReason): Promise<void>
+
   /** Greatest session of `publisher` on this disk, in any channel. */
   latestSession(publisher: string): string | undefined
 
@@ -227,10 +309,12 @@ export interface Store extends Lifecycle {
   /** Written unsynced, coalesced with whatever else is waiting. */
   saveCursor(name: string, channel: string, cursor: CursorState): Promise<void>
 
-  trim(channel: string, policy: RetentionPolicy): Promise<TrimReport>
+  trim(channel: string, policy: RetentionPolicy, received?: Received): Promise<TrimReport>
   /** Reads and checks the next `maxBytes` of records in the background; returns the bytes checked, 0 = wrapped round. */
   scrub(maxBytes: number): Promise<number>
   values(space: string): ValueSpace
+  /** Bytes of records and messages held of one channel. */
+  channelUsage(channel: string): { bytes: number; messages: number }
   /** Bytes of records held, and free bytes of the file system where it has one. */
   usage(): { bytes: number; records: number; freeBytes: number | undefined; reserveBytes: number }
 }
