@@ -49,6 +49,8 @@ export const LIMITS = {
   publishWindowBytes: 8 * MIB,
   /** Payload bytes waiting behind the window; `publish` rejects with ERR_BUSY above it. */
   publishQueueBytes: 64 * MIB,
+  /** Synced copies on other nodes that one call may ask for: a node dials at most so many peers. */
+  replicas: 64,
   /** A frame on a protocol stream between two peers: any pushed record, and what a message adds to it. */
   streamFrameBytes: 1 * MIB,
   /** Bytes waiting for one neighbour on its push stream; `publish` waits above it. */
@@ -83,8 +85,26 @@ export const LIMITS = {
   pullMessages: 1024,
   /** How long one pull may wait, ms: below the idle timeout of common proxies. */
   pullWaitMs: 55_000,
+  /** How long one HTTP request may wait for a receipt, ms: longer waits belong to `outbox`. */
+  receiptWaitMs: 3_600_000,
   /** A durable subscription opened by pulls is closed when nobody has pulled for so long, ms. */
   pullIdleMs: 60_000,
+  /** Ranges in an inbox receipt: as many as a log has islands, about a KiB. */
+  receiptRanges: 64,
+  /** How long a message to one peer waits for it by default, ms: a week covers holidays. */
+  inboxTtlMs: 7 * 24 * 3_600_000,
+  /** How long it may wait at most, ms: what custodians and a recipient keep of an inbox. */
+  inboxTtlMaxMs: 30 * 24 * 3_600_000,
+  /** Headers that a dead letter adds to those of the message: reason, recipient, id and time. */
+  deadLetterHeadersBytes: 512,
+  /** Messages that wait for their recipients at one sender: some 40 MiB of index. */
+  outboxMessages: 100_000,
+  /** Records kept for other peers, all together; one sender may take a quarter. */
+  custodyBytes: 256 * MIB,
+  /** Records taken from one sender for others, per second: each costs a synced write. */
+  custodyRecordsPerSecond: 200,
+  /** A custodian that has not answered after this time is not waited for, ms. */
+  custodyTimeoutMs: 2_000,
   /** Everything must be closed this long after stop was asked for, ms; supervisors kill after 10 s or more. */
   stopTimeoutMs: 10_000
 } as const

@@ -1,5 +1,10 @@
 import type { Events } from '../core/events.ts'
-import type { Gap, SubscribeOptions, Subscription, SubscriptionStatus } from '../delivery/contract.ts'
+import type {
+  Gap,
+  SubscribeOptions,
+  Subscription,
+  SubscriptionStatus
+} from '../delivery/contract.ts'
 
 export type {
   From,
@@ -165,6 +170,8 @@ export interface NodeStatus {
   /** Messages published and delivered by this node since start. */
   readonly published: number
   readonly delivered: number
+  /** Messages that wait for their recipients. */
+  readonly outbox: number
 }
 
 export interface NodeEvents {

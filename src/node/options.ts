@@ -5,6 +5,7 @@ import { LOG_LEVELS, type Logger } from '../core/logger.ts'
 import type { SubscribeOptions } from '../delivery/contract.ts'
 import type { RetentionPolicy } from '../store/contract.ts'
 import { parseFilter } from '../wire/topic.ts'
+import type { PublishOptions, SendOptions } from './contract.ts'
 
 const HOUR_MS = 3_600_000
 const GIB = 1024 ** 3
@@ -98,6 +99,14 @@ const schema = z.strictObject({
     .max(LIMITS.payloadBytes)
     .default(LIMITS.payloadBytes)
     .describe('Largest payload accepted.'),
+  keep: z
+    .array(filter)
+    .default([])
+    .describe('Topic filters whose channels this node holds without a subscription.'),
+  custodian: z
+    .boolean()
+    .optional()
+    .describe('Keep sealed messages for peers that are away. Default: true with a data dir.'),
   channels: z
     .record(filter, channelOptions)
     .default({})
@@ -179,6 +188,7 @@ const subscribeSchema = z.strictObject({
   maxInFlight: z.number().int().min(1).max(LIMITS.cursorRanges).optional(),
   ackTimeoutMs: z.number().int().min(LIMITS.ackTimeoutLeastMs).optional(),
   gapTimeoutMs: z.number().int().min(0).optional(),
+  onGap: z.enum(['wait', 'skip']).optional(),
   signal: z.instanceof(AbortSignal).optional()
 })
 
@@ -186,4 +196,49 @@ const subscribeSchema = z.strictObject({
 export function checkSubscribeOptions(options: SubscribeOptions): void {
   const result = subscribeSchema.safeParse(options)
   if (!result.success) throw optionError(result.error, subscribeSchema.shape)
+}
+
+const field = z
+  .string()
+  .min(1)
+  .refine(
+    (text) => Buffer.byteLength(text) <= LIMITS.fieldBytes,
+    `has more than ${LIMITS.fieldBytes} bytes`
+  )
+
+const publishSchema = z.object({
+  id: field.optional(),
+  confirm: z
+    .union([
+      z.enum(['stored', 'sent']),
+      z.strictObject({
+        replicas: z.number().int().min(1).max(LIMITS.replicas),
+        timeoutMs: z.number().int().positive().optional()
+      })
+    ])
+    .optional()
+})
+
+/** Checks what is not a figure of the message itself. Throws ERR_OPTIONS naming the option. */
+export function checkPublishOptions(options: Pick<PublishOptions, 'id' | 'confirm'>): void {
+  const { id, confirm } = options
+  // Nearly every publish: a schema would cost more than the rest of the call.
+  if (id === undefined && (confirm === undefined || confirm === 'stored')) return
+  const result = publishSchema.safeParse({ id, confirm })
+  if (!result.success) throw optionError(result.error, publishSchema.shape)
+}
+
+const sendSchema = z.strictObject({
+  contentType: field.optional(),
+  key: field.optional(),
+  headers: z.record(z.string(), z.string()).optional(),
+  ttlMs: z.number().int().positive().optional(),
+  custodians: z.number().int().min(0).max(LIMITS.replicas).optional(),
+  signal: z.instanceof(AbortSignal).optional()
+})
+
+/** Throws ERR_OPTIONS naming the option. */
+export function checkSendOptions(options: SendOptions): void {
+  const result = sendSchema.safeParse(options)
+  if (!result.success) throw optionError(result.error, sendSchema.shape)
 }
