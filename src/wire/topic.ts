@@ -83,6 +83,12 @@ export function joinTopic(channel: string, suffix: string): string {
   return channel + suffix
 }
 
+/** A topic or filter in this node's own inbox, `@me` or `@me/...`, under its PeerId; any other as it is. */
+export function resolveSelf(filterOrTopic: string, self: string): string {
+  if (filterOrTopic !== '@me' && !filterOrTopic.startsWith('@me/')) return filterOrTopic
+  return `@${self}${filterOrTopic.slice('@me'.length)}`
+}
+
 /** Does `topic` begin with `$`, which is Skein's own? Who may publish there is the node's decision. */
 export function isReserved(topic: string): boolean {
   return topic.charCodeAt(0) === 0x24

@@ -8,6 +8,7 @@ import {
   joinTopic,
   parseFilter,
   parseTopic,
+  resolveSelf,
   topicMatches
 } from '../../src/wire/topic.ts'
 import { TopicTrie } from '../../src/wire/topic-trie.ts'
@@ -229,5 +230,20 @@ describe('topic trie', () => {
     expect(trie.match('__proto__/constructor')).toEqual([])
     trie.add('__proto__/constructor', 'v')
     expect(trie.match('__proto__/constructor')).toEqual(['v'])
+  })
+})
+
+describe('topic: this node in place of @me', () => {
+  it.each([
+    ['@me', '@12D3'],
+    ['@me/#', '@12D3/#'],
+    ['@me/alerts/+', '@12D3/alerts/+'],
+    ['@me/', '@12D3/'],
+    ['@menu', '@menu'],
+    ['@other/@me', '@other/@me'],
+    ['me/x', 'me/x'],
+    ['#', '#']
+  ])('%s is %s', (text, resolved) => {
+    expect(resolveSelf(text, '12D3')).toBe(resolved)
   })
 })
