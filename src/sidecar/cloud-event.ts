@@ -19,6 +19,7 @@ export const EVENT_ATTRIBUTES: ReadonlySet<string> = new Set([
   'skeinid',
   'skeintopic',
   'skeinattempt',
+  'skeinlate',
   'skeinheaders',
   'expirytime',
   'partitionkey',
@@ -90,6 +91,7 @@ export function cloudEventJson(message: Message, encoding: DataEncoding): string
     `,"subject":${topic},"time":"${message.time.toISOString()}"` +
     `,"sequence":"${String(message.sequence).padStart(16, '0')}"` +
     `,"skeinid":${id},"skeintopic":${topic},"skeinattempt":${message.attempt}`
+  if (message.late) json += ',"skeinlate":true'
   if (message.contentType !== undefined) {
     json += `,"datacontenttype":${JSON.stringify(message.contentType)}`
   }

@@ -8,11 +8,12 @@ import type {
   Subscription,
   SubscriptionStatus
 } from '../node/contract.ts'
+import { within } from './waiting.ts'
 
 /** What a client may say of a durable subscription when it registers it. */
 export type RegistrationOptions = Pick<
   SubscribeOptions,
-  'from' | 'maxInFlight' | 'ackTimeoutMs' | 'gapTimeoutMs'
+  'from' | 'maxInFlight' | 'ackTimeoutMs' | 'gapTimeoutMs' | 'onGap'
 >
 
 interface Open {
@@ -23,22 +24,6 @@ interface Open {
   turn: Promise<unknown>
   pulling: number
   lastUsed: number
-}
-
-/** Waits for `promise`, but not longer than `ms` and not beyond the signal; false when it gave up. */
-function within(promise: Promise<unknown>, ms: number, signal: AbortSignal): Promise<boolean> {
-  return new Promise((resolve) => {
-    const finish = (done: boolean) => (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', giveUp)
-      resolve(done)
-    }
-    const giveUp = finish(false)
-    const timer = setTimeout(giveUp, ms)
-    if (signal.aborted) giveUp()
-    else signal.addEventListener('abort', giveUp, { once: true })
-    promise.then(finish(true), finish(true))
-  })
 }
 
 /** Throws ERR_SUBSCRIPTION_CONFLICT, naming the field, where a client asks for something else than is registered. */

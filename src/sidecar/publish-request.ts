@@ -1,7 +1,7 @@
-import { isUtf8 } from 'node:buffer'
 import type { IncomingHttpHeaders } from 'node:http'
-import { SkeinError } from '../core/errors.ts'
-import type { PublishOptions } from '../node/contract.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Confirm, PublishOptions } from '../node/contract.ts'
+import { headerText, readMessageHeaders, unknownHeader } from './message-headers.ts'
 import { optionError, parseChoice, parseInteger, parseSeconds } from './query.ts'
 
 /** How the body of a publish request becomes messages. */
@@ -14,39 +14,25 @@ export interface PublishRequest {
   readonly options: PublishOptions
 }
 
-const HEADER_PREFIX = 'skein-header-'
-const CLOUD_EVENTS = /^application\/cloudevents(-batch)?(\+|\s*;|\s*$)/i
 const NDJSON = /^application\/(x-)?ndjson\s*(;|$)/i
-const OCTETS = /^application\/octet-stream\s*$/i
-/** What curl sends with -d unless told otherwise: it says nothing of the data. */
-const FORM = /^application\/x-www-form-urlencoded\s*(;|$)/i
+const CONFIRM = 'Skein-Confirm'
 
-/** HTTP header values arrive as Latin-1; most clients mean UTF-8. */
-function headerText(value: string): string {
-  const bytes = Buffer.from(value, 'latin1')
-  return isUtf8(bytes) ? bytes.toString('utf8') : value
-}
-
-function assertContent(headers: IncomingHttpHeaders): void {
-  const type = headers['content-type']
-  if (type !== undefined && CLOUD_EVENTS.test(type)) {
-    throw new SkeinError(
-      'ERR_CONTENT_TYPE',
-      `'${type}' is not taken here; publish the data itself with its own content type.`
-    )
+/** `stored`, `sent`, `replicas=2` or `replicas=2;timeout=5`. Throws ERR_OPTIONS. */
+function parseConfirm(text: string): Confirm {
+  if (text === 'stored' || text === 'sent') return text
+  const match = /^replicas=(\d{1,15})(?:\s*;\s*timeout=([\d.]{1,22}))?$/.exec(text)
+  if (match === null) {
+    throw optionError(CONFIRM, `'${text}' is not stored, sent, or like replicas=2;timeout=5.`)
   }
-  const encoding = headers['content-encoding']
-  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-    throw new SkeinError(
-      'ERR_CONTENT_TYPE',
-      `The content encoding '${encoding}' is not taken here; send the body uncompressed.`
-    )
-  }
+  const replicas = parseInteger(match[1] ?? '', CONFIRM, [1, LIMITS.replicas])
+  return match[2] === undefined
+    ? { replicas }
+    : { replicas, timeoutMs: parseSeconds(match[2], CONFIRM) }
 }
 
 type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] }
 
-function readSkeinHeader(name: string, value: string, options: Mutable<PublishOptions>): void {
+function readOwnHeader(name: string, value: string, options: Mutable<PublishOptions>): void {
   switch (name) {
     case 'skein-key':
       options.key = headerText(value)
@@ -58,10 +44,19 @@ function readSkeinHeader(name: string, value: string, options: Mutable<PublishOp
       options.priority = parseInteger(value, 'Skein-Priority', [0, 9])
       return
     case 'skein-confirm':
-      options.confirm = parseChoice(value, 'Skein-Confirm', ['stored', 'sent'])
+      options.confirm = parseConfirm(value)
       return
+    case 'skein-id':
+    case 'idempotency-key': {
+      const id = headerText(value)
+      if (options.id !== undefined && options.id !== id) {
+        throw optionError('Skein-Id', 'it differs from Idempotency-Key; give one of them.')
+      }
+      options.id = id
+      return
+    }
     default:
-      throw optionError(name, 'there is no such publish header; see the list of Skein-* headers.')
+      throw unknownHeader(name)
   }
 }
 
@@ -70,23 +65,19 @@ export function readPublishRequest(
   headers: IncomingHttpHeaders,
   split: string | undefined
 ): PublishRequest {
-  assertContent(headers)
   const options: Mutable<PublishOptions> = {}
-  const messageHeaders: Array<[string, string]> = []
-  for (const [name, value] of Object.entries(headers)) {
-    if (typeof value !== 'string') continue
-    if (name.startsWith(HEADER_PREFIX)) {
-      messageHeaders.push([name.slice(HEADER_PREFIX.length), headerText(value)])
-    } else if (name.startsWith('skein-')) {
-      readSkeinHeader(name, value, options)
-    } else if (name === 'idempotency-key' || name.startsWith('ce-')) {
-      throw optionError(name, 'the header is not supported here; leave it out.')
-    }
+  const message = readMessageHeaders(headers, (name, value) => readOwnHeader(name, value, options))
+  if (message.headers !== undefined) options.headers = message.headers
+  if (message.contentType !== undefined) options.contentType = message.contentType
+  const mode = modeOf(headers['content-type'], split)
+  if (mode !== 'single' && options.id !== undefined) {
+    throw optionError('Skein-Id', 'one id is for one message, and this body is many; leave it out.')
   }
-  if (messageHeaders.length > 0) options.headers = Object.fromEntries(messageHeaders)
-  const type = headers['content-type']
-  if (type !== undefined && !OCTETS.test(type) && !FORM.test(type)) options.contentType = type
+  return { mode, options }
+}
+
+function modeOf(type: string | undefined, split: string | undefined): BodyMode {
   if (split !== undefined) parseChoice(split, 'split', ['lines'])
-  if (split === 'lines') return { mode: 'lines', options }
-  return { mode: type !== undefined && NDJSON.test(type) ? 'ndjson' : 'single', options }
+  if (split === 'lines') return 'lines'
+  return type !== undefined && NDJSON.test(type) ? 'ndjson' : 'single'
 }

@@ -13,6 +13,7 @@ import { OpenSubscriptions } from './open-subscriptions.ts'
 import { errorOfRequest, problemHeaders, problemOf } from './problem.ts'
 import { addPublishRoutes } from './publish-route.ts'
 import { pathOf } from './query.ts'
+import { addSendRoutes } from './send-route.ts'
 import { OPEN_ROUTES, addStatusRoutes } from './status-routes.ts'
 import { addSubscribeRoute } from './subscribe-route.ts'
 import { addSubscriptionRoutes } from './subscription-routes.ts'
@@ -50,11 +51,12 @@ const REST_MS = 2000
 
 const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^\/v1\/publish(\/|$)/, 'POST'],
+  [/^\/v1\/send\/[^/]+\/./, 'POST'],
   [/^\/v1\/subscribe$/, 'GET'],
   [/^\/v1\/subscriptions$/, 'GET'],
   [/^\/v1\/subscriptions\/[^/]+$/, 'GET, PUT, DELETE'],
-  [/^\/v1\/subscriptions\/[^/]+\/(pull|ack)$/, 'POST'],
-  [/^\/(v1\/status|v1\/peers|v1\/topics|metrics|healthz|readyz)$/, 'GET']
+  [/^\/v1\/subscriptions\/[^/]+\/(pull|ack|skip)$/, 'POST'],
+  [/^\/(v1\/status|v1\/peers|v1\/topics|v1\/outbox|metrics|healthz|readyz)$/, 'GET']
 ]
 
 function assertInit(init: SidecarInit): void {
@@ -176,6 +178,7 @@ class HttpSidecar implements Sidecar {
     const subscriptions = this.#subscriptions
     addGuards(this.#app, createAccess({ ...init, allowHosts: this.#hosts() }))
     addPublishRoutes(this.#app, { node, signal })
+    addSendRoutes(this.#app, { node, signal })
     addSubscribeRoute(this.#app, { node, logger, subscriptions, signal })
     addSubscriptionRoutes(this.#app, { node, subscriptions, signal })
     addStatusRoutes(this.#app, { node })

@@ -7,6 +7,7 @@ import { EventStream, eventText } from './event-stream.ts'
 import type { OpenSubscriptions, RegistrationOptions } from './open-subscriptions.ts'
 import { errorOfRequest } from './problem.ts'
 import { optionError, parseChoice, parseFrom, parseInteger, readQuery } from './query.ts'
+import { goneSignal } from './waiting.ts'
 
 export interface SubscribeComponents {
   readonly node: SkeinNode
@@ -24,7 +25,7 @@ interface StreamRequest {
   readonly acknowledge: boolean
 }
 
-const PARAMETERS = ['filter', 'from', 'durable', 'ack', 'maxInFlight', 'data'] as const
+const PARAMETERS = ['filter', 'from', 'durable', 'ack', 'maxInFlight', 'onGap', 'data'] as const
 
 /** `Last-Event-ID` says where a stream broke off; a durable one knows by itself. */
 function fromOf(
@@ -44,11 +45,15 @@ function readStreamRequest(request: FastifyRequest): StreamRequest {
   const filter = query.get('filter')
   const durable = query.get('durable')
   const maxInFlight = query.get('maxInFlight')
+  const onGap = query.get('onGap')
   const isDurable = durable !== undefined
   const defaultAck = isDurable ? 'manual' : 'auto'
   const ack = parseChoice(query.get('ack') ?? defaultAck, 'ack', ['auto', 'manual'])
   if (!isDurable && ack === 'manual') {
     throw optionError('ack', 'only a durable subscription can be acknowledged; add durable=<name>.')
+  }
+  if (!isDurable && onGap !== undefined) {
+    throw optionError('onGap', 'only a durable subscription waits at gaps; add durable=<name>.')
   }
   if (!isDurable && filter === undefined) {
     throw optionError('filter', 'is missing; add filter=<topic filter>, like filter=orders/%23.')
@@ -61,7 +66,8 @@ function readStreamRequest(request: FastifyRequest): StreamRequest {
       maxInFlight:
         maxInFlight === undefined
           ? undefined
-          : parseInteger(maxInFlight, 'maxInFlight', [1, LIMITS.cursorRanges])
+          : parseInteger(maxInFlight, 'maxInFlight', [1, LIMITS.cursorRanges]),
+      onGap: onGap === undefined ? undefined : parseChoice(onGap, 'onGap', ['wait', 'skip'])
     },
     encoding: parseChoice(query.get('data') ?? 'auto', 'data', ['auto', 'base64']),
     acknowledge: isDurable && ack === 'auto'
@@ -108,10 +114,9 @@ export function addSubscribeRoute(app: FastifyInstance, components: SubscribeCom
   const { logger } = components
   app.get('/v1/subscribe', async (request, reply) => {
     const wanted = readStreamRequest(request)
-    const gone = new AbortController()
-    reply.raw.on('close', () => gone.abort())
+    const gone = goneSignal(reply.raw)
     const { subscription, close } = await openFor(wanted, components)
-    const signal = AbortSignal.any([components.signal, gone.signal])
+    const signal = AbortSignal.any([components.signal, gone])
     beginStream(reply, subscription)
     const stream = new EventStream(
       { subscription, response: reply.raw, signal },

@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { SkeinError, isSkeinError } from '../core/errors.ts'
@@ -8,6 +7,7 @@ import { cloudEventJson } from './cloud-event.ts'
 import type { OpenSubscriptions } from './open-subscriptions.ts'
 import { decodeSegment, parseChoice, parseFrom, pathOf, readQuery } from './query.ts'
 import { readJson } from './request-body.ts'
+import { goneSignal } from './waiting.ts'
 
 export interface SubscriptionRoutesComponents {
   readonly node: SkeinNode
@@ -22,7 +22,8 @@ const registrationSchema = z.strictObject({
   from: fromSchema.optional(),
   maxInFlight: z.int().min(1).max(LIMITS.cursorRanges).optional(),
   ackTimeoutMs: z.int().min(LIMITS.ackTimeoutLeastMs).optional(),
-  gapTimeoutMs: z.int().min(0).optional()
+  gapTimeoutMs: z.int().min(0).optional(),
+  onGap: z.enum(['wait', 'skip']).optional()
 })
 
 const pullSchema = z.strictObject({
@@ -53,13 +54,6 @@ function fromOf(from: z.output<typeof fromSchema> | undefined): From | undefined
 /** Gives messages back for which no client stands any more. */
 async function giveBack(messages: readonly Message[]): Promise<void> {
   await Promise.allSettled(messages.map((message) => message.nack()))
-}
-
-/** Aborts when the client has gone before `response` was complete. */
-function goneSignal(response: ServerResponse): AbortSignal {
-  const gone = new AbortController()
-  response.on('close', () => gone.abort())
-  return gone.signal
 }
 
 /**
@@ -154,7 +148,8 @@ export function addSubscriptionRoutes(
   const { node, subscriptions, signal } = components
   app.get(ROOT, async (request) => {
     readQuery(request.raw.url ?? '', [])
-    return node.subscriptions()
+    const [own, subscribers] = await Promise.all([node.subscriptions(), node.subscribers()])
+    return { subscriptions: own, subscribers }
   })
   app.get(`${ROOT}/:name`, async (request) => {
     readQuery(request.raw.url ?? '', [])
@@ -171,6 +166,12 @@ export function addSubscriptionRoutes(
     readQuery(request.raw.url ?? '', [])
     await subscriptions.delete(nameOf(request))
     return reply.code(204).send()
+  })
+  app.post(`${ROOT}/:name/skip`, async (request) => {
+    readQuery(request.raw.url ?? '', [])
+    const name = nameOf(request)
+    await readJson(request.raw, z.strictObject({}), signal)
+    return { skipped: await node.skipGaps(name) }
   })
   addPullRoute(app, components)
   addAckRoute(app, components)

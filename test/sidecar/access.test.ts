@@ -4,6 +4,7 @@ import { ERRORS } from '../../src/core/errors.ts'
 import { silentLogger } from '../../src/core/logger.ts'
 import { isLoopback, parseAuthority } from '../../src/sidecar/access.ts'
 import { createSidecar, parseHttpAddress, serve } from '../../src/sidecar/index.ts'
+import { BEN } from './fake-inbox.ts'
 import { FakeNode } from './fake-node.ts'
 import { TOKEN, startBench } from './http-client.ts'
 
@@ -206,11 +207,27 @@ describe('sidecar server', () => {
   it('status: shows node, peers, topics and metrics', async () => {
     const b = await startBench()
     const status = (await b.call('/v1/status')).json()
-    for (const key of ['peerId', 'name', 'mesh', 'startedAt', 'peers', 'store', 'topics']) {
+    for (const key of [
+      'peerId',
+      'name',
+      'mesh',
+      'startedAt',
+      'peers',
+      'store',
+      'topics',
+      'outbox'
+    ]) {
       expect(status).toHaveProperty(key)
     }
     expect((await b.call('/v1/peers')).json()).toMatchObject([
-      { peerId: 'other', state: 'down', lastSeen: '1970-01-01T00:00:01.000Z', connected: false }
+      {
+        peerId: BEN,
+        name: 'ben',
+        state: 'suspect',
+        custodian: true,
+        lastSeen: '1970-01-01T00:00:01.000Z',
+        connected: false
+      }
     ])
     expect((await b.call('/v1/topics')).json()).toMatchObject([{ channel: 'orders' }])
     const metrics = await b.call('/metrics')

@@ -4,18 +4,24 @@ import { Emitter } from '../../src/core/events.ts'
 import type {
   Data,
   From,
+  Gap,
   Message,
   NodeEvents,
   NodeStatus,
+  OutboxEntry,
   PublishOptions,
   Published,
+  SendOptions,
+  Sent,
   SkeinNode,
   SubscribeOptions,
+  SubscriberStatus,
   Subscription,
   SubscriptionStatus
 } from '../../src/node/contract.ts'
 import { LIMITS } from '../../src/core/limits.ts'
 import type { SubscriptionEvents } from '../../src/delivery/contract.ts'
+import { BEN, FakeInbox, bytesOf } from './fake-inbox.ts'
 
 export const PEER = '12D3KooWFakeFakeFakeFakeFakeFakeFakeFakeFakeFakeFake'
 const SESSION = '0192f00dba5e0001'
@@ -26,6 +32,7 @@ interface Stored {
   readonly payload: Uint8Array
   readonly options: PublishOptions
   readonly time: Date
+  readonly late: boolean
 }
 
 interface Durable {
@@ -193,11 +200,16 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
   readonly live = new Set<FakeSubscription>()
   readonly durables = new Map<string, Durable>()
   isReady = true
+  /** Set to have what is published now handed over as late. */
+  isLate = false
   /** Set to make publishes fail from this sequence on. */
   failFrom: { sequence: number; error: SkeinError } | undefined
   /** Set to make publishes wait. */
   hold: Promise<void> | undefined
   waiting = 0
+  readonly inbox = new FakeInbox()
+  /** What durable subscriptions wait for, by name. */
+  readonly gaps = new Map<string, Gap[]>()
 
   constructor() {
     super(() => {})
@@ -207,16 +219,15 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
     if (/[#+]/.test(topic) || topic === '') {
       throw new SkeinError('ERR_TOPIC', `'${topic}' is not a topic.`, { details: { topic } })
     }
-    const payload = data instanceof Uint8Array ? Uint8Array.from(data) : Buffer.from(data as string)
+    const payload = bytesOf(data)
     if (payload.length > LIMITS.payloadBytes) {
       throw new SkeinError('ERR_PAYLOAD_TOO_LARGE', 'too large')
     }
     const offset = this.log.length
-    if (this.failFrom !== undefined && offset + 1 >= this.failFrom.sequence) {
-      throw this.failFrom.error
-    }
+    const { failFrom } = this
+    if (failFrom !== undefined && offset + 1 >= failFrom.sequence) throw failFrom.error
     const time = new Date()
-    this.log.push({ offset, topic, payload, options, time })
+    this.log.push({ offset, topic, payload, options, time, late: this.isLate })
     this.waiting++
     await this.hold
     this.waiting--
@@ -261,7 +272,7 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
       expiresAt:
         options.ttlMs === undefined ? undefined : new Date(stored.time.getTime() + options.ttlMs),
       attempt,
-      late: false,
+      late: stored.late,
       cursor: `fake.${stored.offset + 1}`,
       json: <T>() => JSON.parse(Buffer.from(payload).toString()) as T,
       text: () => Buffer.from(payload).toString(),
@@ -310,7 +321,7 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
       open: state.open !== undefined,
       inFlight: state.open?.status().inFlight ?? 0,
       lag: this.log.length - state.next,
-      gaps: [],
+      gaps: this.gaps.get(state.name) ?? [],
       createdAt: state.createdAt,
       channels: [state.filter.split('/')[0] ?? ''],
       limits: {
@@ -323,6 +334,45 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
 
   async deleteSubscription(name: string): Promise<void> {
     if (!this.durables.delete(name)) throw new SkeinError('ERR_SUBSCRIPTION_UNKNOWN', 'unknown')
+  }
+
+  send(peer: string, topic: string, data: Data, options: SendOptions = {}): Promise<Sent> {
+    return this.inbox.send(peer, topic, data, options)
+  }
+
+  async outbox(): Promise<OutboxEntry[]> {
+    return this.inbox.sent.map(({ entry }) => entry)
+  }
+
+  async skipGaps(name: string): Promise<Gap[]> {
+    if (!this.durables.has(name)) throw new SkeinError('ERR_SUBSCRIPTION_UNKNOWN', 'unknown')
+    const gaps = this.gaps.get(name) ?? []
+    this.gaps.delete(name)
+    return gaps.map((gap) => ({ ...gap, reason: 'skipped' }))
+  }
+
+  async subscribers(): Promise<SubscriberStatus[]> {
+    const remote = {
+      peerId: BEN,
+      node: 'ben',
+      subscription: 'billing',
+      filter: 'orders/#',
+      lag: 7,
+      state: 'down' as const,
+      lastSeen: new Date(Date.now() - 3 * 3_600_000),
+      createdAt: new Date(1000)
+    }
+    const own = [...this.durables.values()].map((state) => ({
+      peerId: PEER,
+      node: this.name,
+      subscription: state.name,
+      filter: state.filter,
+      lag: this.log.length - state.next,
+      state: 'up' as const,
+      lastSeen: new Date(),
+      createdAt: state.createdAt
+    }))
+    return [...own, remote]
   }
 
   status(): NodeStatus {
@@ -348,17 +398,19 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
       topics: ['orders'],
       subscriptions: this.durables.size,
       published: this.log.length,
-      delivered: 0
+      delivered: 0,
+      outbox: this.inbox.sent.length
     }
   }
 
   peers() {
     return [
       {
-        peerId: 'other',
-        name: undefined,
-        state: 'down' as const,
+        peerId: BEN,
+        name: 'ben',
+        state: 'suspect' as const,
         lastSeen: new Date(1000),
+        custodian: true,
         addresses: ['/ip4/10.0.0.1/tcp/4001'],
         connected: false,
         channels: ['orders'],

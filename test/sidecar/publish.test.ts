@@ -35,6 +35,37 @@ describe('sidecar publish', () => {
     ])
   })
 
+  it.each([
+    [{ 'skein-confirm': 'stored' }, { confirm: 'stored' }],
+    [{ 'skein-confirm': 'replicas=2' }, { confirm: { replicas: 2 } }],
+    [{ 'skein-confirm': 'replicas=2;timeout=0.5' }, { confirm: { replicas: 2, timeoutMs: 500 } }],
+    [
+      { 'skein-confirm': 'replicas=64; timeout=60' },
+      { confirm: { replicas: 64, timeoutMs: 60000 } }
+    ],
+    [{ 'skein-id': Buffer.from('ü').toString('latin1') }, { id: 'ü' }],
+    [{ 'idempotency-key': 'k' }, { id: 'k' }],
+    [{ 'skein-id': 'k', 'idempotency-key': 'k' }, { id: 'k' }]
+  ])('publish: %o is passed on as %o', async (headers, options) => {
+    const b = await startBench()
+    const body = Buffer.from('x')
+    const answer = await b.post('/v1/publish/a', body, headers as Record<string, string>)
+    expect(answer.status).toBe(202)
+    expect(b.node.log[0]?.options).toEqual(options)
+  })
+
+  it.each([
+    ['ERR_REPLICAS', 504],
+    ['ERR_ID_CONFLICT', 409],
+    ['ERR_CHANNEL_FULL', 507]
+  ] as const)('publish: %s is answered with %i', async (code, status) => {
+    const b = await startBench()
+    b.node.failFrom = { sequence: 1, error: new SkeinError(code, 'no') }
+    const answer = await b.post('/v1/publish/a', 'x')
+    expect(answer.status).toBe(status)
+    expect(answer.problem().code).toBe(code)
+  })
+
   it.each(['application/x-www-form-urlencoded', 'application/octet-stream'])(
     'publish: %s, what clients send unasked, is no content type',
     async (type) => {
@@ -73,10 +104,15 @@ describe('sidecar publish', () => {
     ['/v1/publish/a', { 'skein-ttl': '-1' }, 'Skein-TTL'],
     ['/v1/publish/a', { 'skein-ttl': '0' }, 'Skein-TTL'],
     ['/v1/publish/a', { 'skein-priority': '10' }, 'Skein-Priority'],
-    ['/v1/publish/a', { 'skein-confirm': 'replicas=2' }, 'Skein-Confirm'],
+    ['/v1/publish/a', { 'skein-confirm': 'replicas=0' }, 'Skein-Confirm'],
+    ['/v1/publish/a', { 'skein-confirm': 'replicas=65' }, 'Skein-Confirm'],
+    ['/v1/publish/a', { 'skein-confirm': 'replicas=2;timeout=0' }, 'Skein-Confirm'],
+    ['/v1/publish/a', { 'skein-confirm': 'replicas=2;timeout' }, 'Skein-Confirm'],
+    ['/v1/publish/a', { 'skein-confirm': 'replicas=2,timeout=5' }, 'Skein-Confirm'],
     ['/v1/publish/a', { 'skein-deliver-at': '5' }, 'skein-deliver-at'],
-    ['/v1/publish/a', { 'skein-id': '5' }, 'skein-id'],
-    ['/v1/publish/a', { 'idempotency-key': '5' }, 'idempotency-key'],
+    ['/v1/publish/a', { 'skein-id': '5', 'idempotency-key': '6' }, 'Skein-Id'],
+    ['/v1/publish/a?split=lines', { 'skein-id': '5' }, 'Skein-Id'],
+    ['/v1/publish/a', { 'skein-wait': '5' }, 'skein-wait'],
     ['/v1/publish/a', { 'skein-retain': 'true' }, 'skein-retain'],
     ['/v1/publish/a', { 'ce-id': '1' }, 'ce-id']
   ])('publish: %s %o is refused, naming the option', async (path, headers, option) => {

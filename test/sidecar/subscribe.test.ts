@@ -104,6 +104,8 @@ describe('sidecar event stream', () => {
     ['/v1/subscribe?filter=a&group=g', 'group'],
     ['/v1/subscribe?filter=a&where=x', 'where'],
     ['/v1/subscribe?filter=a&ack=manual', 'ack'],
+    ['/v1/subscribe?filter=a&onGap=skip', 'onGap'],
+    ['/v1/subscribe?filter=a&durable=d&onGap=stop', 'onGap'],
     ['/v1/subscribe?filter=a&ack=never', 'ack'],
     ['/v1/subscribe?filter=a&data=hex', 'data'],
     ['/v1/subscribe?filter=a&maxInFlight=0', 'maxInFlight']
@@ -234,5 +236,17 @@ describe('sidecar durable streams', () => {
     const b = await startBench()
     const path = `/v1/subscribe?filter=a&durable=d&maxInFlight=${LIMITS.cursorRanges + 1}`
     expect((await b.call(path)).problem().code).toBe('ERR_OPTIONS')
+  })
+
+  it('durable: a stream says what to do at gaps, and late messages are marked', async () => {
+    const b = await startBench()
+    const reader = await b.stream('/v1/subscribe?filter=a&durable=d&onGap=skip')
+    await reader.next()
+    expect(b.node.durables.get('d')?.options.onGap).toBe('skip')
+    await b.node.publish('a', '1')
+    b.node.isLate = true
+    await b.node.publish('a', '2')
+    expect(await reader.nextJson()).not.toHaveProperty('skeinlate')
+    expect(await reader.nextJson()).toMatchObject({ skeinlate: true })
   })
 })

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
+import type { Gap } from '../../src/node/contract.ts'
 import type { Bench } from './http-client.ts'
 import { startBench } from './http-client.ts'
 
@@ -24,9 +25,13 @@ async function pull(b: Bench, body: object): Promise<Pulled['messages']> {
 describe('sidecar durable subscriptions', () => {
   it('subscriptions: are created, listed, shown and deleted', async () => {
     const b = await withMessages(0)
-    expect((await b.call('/v1/subscriptions')).json()).toMatchObject([
-      { durable: 'd', filter: 'a', lag: 0 }
-    ])
+    expect((await b.call('/v1/subscriptions')).json()).toMatchObject({
+      subscriptions: [{ durable: 'd', filter: 'a', lag: 0 }],
+      subscribers: [
+        { node: 'fake', subscription: 'd', state: 'up' },
+        { node: 'ben', subscription: 'billing', state: 'down', lag: 7 }
+      ]
+    })
     expect((await b.call('/v1/subscriptions/d')).json()).toMatchObject({ filter: 'a', open: false })
     const alike = await b.json('PUT', '/v1/subscriptions/d', { filter: 'a' })
     expect(alike.status).toBe(200)
@@ -57,6 +62,8 @@ describe('sidecar durable subscriptions', () => {
     ['PUT', '', {}, 'filter'],
     ['PUT', '', { filter: 1 }, 'filter'],
     ['PUT', '', { filter: 'a', group: 'g' }, 'group'],
+    ['PUT', '', { filter: 'a', onGap: 'stop' }, 'onGap'],
+    ['POST', '/skip', { from: 1 }, 'from'],
     ['PUT', '', { filter: 'a', from: 'soon' }, 'from'],
     ['PUT', '', { filter: 'a', maxInFlight: 0 }, 'maxInFlight'],
     ['PUT', '', { filter: 'a', ackTimeoutMs: 99 }, 'ackTimeoutMs'],
@@ -68,6 +75,25 @@ describe('sidecar durable subscriptions', () => {
     const b = await startBench()
     const answer = await b.json(method, `/v1/subscriptions/d${path}`, body)
     expect(answer.problem()).toMatchObject({ code: 'ERR_OPTIONS', details: { option } })
+  })
+
+  it('subscriptions: gaps are skipped on request, and told', async () => {
+    const b = await startBench()
+    const registered = { filter: 'a', onGap: 'wait' }
+    expect((await b.json('PUT', '/v1/subscriptions/d', registered)).status).toBe(201)
+    expect(b.node.durables.get('d')?.options.onGap).toBe('wait')
+    const gap = { channel: 'a', publisher: 'p', session: 's', from: 3, to: 4, reason: 'missing' }
+    b.node.gaps.set('d', [gap as Gap])
+    expect((await b.call('/v1/subscriptions/d')).json()).toMatchObject({ gaps: [gap] })
+    const skip = (name: string) => b.call(`/v1/subscriptions/${name}/skip`, { method: 'POST' })
+    expect((await skip('d')).json()).toEqual({ skipped: [{ ...gap, reason: 'skipped' }] })
+    expect((await skip('d')).json()).toEqual({ skipped: [] })
+    expect((await skip('none')).problem().code).toBe('ERR_SUBSCRIPTION_UNKNOWN')
+    const wrong = await b.call('/v1/subscriptions/d/skip')
+    expect({ status: wrong.status, allow: wrong.headers.allow }).toEqual({
+      status: 405,
+      allow: 'POST'
+    })
   })
 
   it('subscriptions: bodies must be JSON and say so', async () => {

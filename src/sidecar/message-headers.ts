@@ -1,0 +1,69 @@
+import { isUtf8 } from 'node:buffer'
+import type { IncomingHttpHeaders } from 'node:http'
+import { SkeinError } from '../core/errors.ts'
+import { optionError } from './query.ts'
+
+/** What the headers of a request say of a message, whichever route it goes to. */
+export interface MessageHeaders {
+  readonly contentType: string | undefined
+  /** From `Skein-Header-*`; undefined where there are none. */
+  readonly headers: Readonly<Record<string, string>> | undefined
+}
+
+const HEADER_PREFIX = 'skein-header-'
+const CLOUD_EVENTS = /^application\/cloudevents(-batch)?(\+|\s*;|\s*$)/i
+const OCTETS = /^application\/octet-stream\s*$/i
+/** What curl sends with -d unless told otherwise: it says nothing of the data. */
+const FORM = /^application\/x-www-form-urlencoded\s*(;|$)/i
+
+/** HTTP header values arrive as Latin-1; most clients mean UTF-8. */
+export function headerText(value: string): string {
+  const bytes = Buffer.from(value, 'latin1')
+  return isUtf8(bytes) ? bytes.toString('utf8') : value
+}
+
+function assertContent(headers: IncomingHttpHeaders): void {
+  const type = headers['content-type']
+  if (type !== undefined && CLOUD_EVENTS.test(type)) {
+    throw new SkeinError(
+      'ERR_CONTENT_TYPE',
+      `'${type}' is not taken here; publish the data itself with its own content type.`
+    )
+  }
+  const encoding = headers['content-encoding']
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    throw new SkeinError(
+      'ERR_CONTENT_TYPE',
+      `The content encoding '${encoding}' is not taken here; send the body uncompressed.`
+    )
+  }
+}
+
+/** A header that this route does not know: nothing is silently ignored. */
+export function unknownHeader(name: string): SkeinError {
+  return optionError(name, 'the header is not supported here; leave it out.')
+}
+
+/**
+ * Reads the headers of a request that carries a message; `readOwn` gets `Skein-*` and `Idempotency-Key` ones, in
+ * lower case, and throws where it knows one not. Throws ERR_OPTIONS naming a header, or ERR_CONTENT_TYPE.
+ */
+export function readMessageHeaders(
+  headers: IncomingHttpHeaders,
+  readOwn: (name: string, value: string) => void
+): MessageHeaders {
+  assertContent(headers)
+  const messageHeaders: Array<[string, string]> = []
+  for (const [name, value] of Object.entries(headers)) {
+    if (typeof value !== 'string') continue
+    if (name.startsWith(HEADER_PREFIX)) {
+      messageHeaders.push([name.slice(HEADER_PREFIX.length), headerText(value)])
+    } else if (name.startsWith('skein-') || name === 'idempotency-key') readOwn(name, value)
+    else if (name.startsWith('ce-')) throw unknownHeader(name)
+  }
+  const type = headers['content-type']
+  return {
+    contentType: type === undefined || OCTETS.test(type) || FORM.test(type) ? undefined : type,
+    headers: messageHeaders.length === 0 ? undefined : Object.fromEntries(messageHeaders)
+  }
+}
