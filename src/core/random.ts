@@ -33,3 +33,13 @@ export function seededRandom(seed: number): Random {
 export function jitter(random: Random, ms: number): number {
   return ms / 2 + random.int(Math.max(1, Math.floor(ms / 2)))
 }
+
+/** The same items in random order. */
+export function shuffled<Item>(random: Random, items: readonly Item[]): Item[] {
+  const mixed = [...items]
+  for (let index = mixed.length - 1; index > 0; index--) {
+    const other = random.int(index + 1)
+    ;[mixed[index], mixed[other]] = [mixed[other] as Item, mixed[index] as Item]
+  }
+  return mixed
+}

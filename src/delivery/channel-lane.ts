@@ -3,6 +3,7 @@ import type { CursorState, Store } from '../store/contract.ts'
 import { type Candidate, ChannelReader } from './channel-reader.ts'
 import type { Gap } from './contract.ts'
 import type { Decoder } from './decoder.ts'
+import type { Duplicates } from './duplicates.ts'
 import type { Feed } from './feed.ts'
 import { type InFlight, Ledger } from './ledger.ts'
 import type { DeliveredMessage } from './message.ts'
@@ -21,6 +22,9 @@ export interface ChannelLaneInit {
   /** Name of the durable subscription; undefined for an ephemeral one. */
   readonly durable: string | undefined
   readonly cursor: CursorState
+  /** What was born before, by the local clock, is not handed over. */
+  readonly notBefore: number
+  readonly duplicates: Duplicates
   /** May one more message be in flight? */
   readonly hasRoom: () => boolean
   /** How many may be. */
@@ -33,6 +37,7 @@ export interface ChannelLaneInit {
   readonly onReadable: (lane: ChannelLane) => void
   readonly onGap: (gap: Gap) => void
   readonly onExpired: () => void
+  readonly onDuplicate: () => void
   readonly onError: (error: unknown) => void
 }
 
@@ -53,8 +58,14 @@ export class ChannelLane {
   /** Messages in the ledger that wait for their next hand-over. */
   #retrying = 0
 
+  readonly #store: Store
+  /** Per log, up to which sequence its messages were looked at: below, ranges given up have been told. */
+  readonly #lookedAt = new Map<string, number>()
+  #lookedInto: Candidate['entry'] | undefined
+
   constructor(components: ChannelLaneComponents, init: ChannelLaneInit) {
     this.channel = init.channel
+    this.#store = components.store
     this.#clock = components.clock
     this.#init = init
     this.#done = init.cursor.acknowledged
@@ -118,7 +129,7 @@ export class ChannelLane {
 
   #nextEphemeral(): DeliveredMessage | undefined {
     for (let side = this.side?.next(); side !== undefined; side = this.side?.next()) {
-      if (this.#isExpired(side)) continue
+      if (this.#isPassed(side)) continue
       const candidate = { ...side, offset: this.reader.position - 1 }
       return this.#init.message(candidate, { attempt: 1, late: false })
     }
@@ -126,7 +137,7 @@ export class ChannelLane {
       const candidate = this.reader.next()
       if (candidate === undefined) return undefined
       const verdict = this.side?.judge(candidate) ?? 'hand-over'
-      if (verdict === 'done' || this.#isDone(candidate.offset) || this.#isExpired(candidate))
+      if (verdict === 'done' || this.#isDone(candidate.offset) || this.#isPassed(candidate))
         continue
       const late = verdict === 'late' || candidate.entry.late
       return this.#init.message(candidate, { attempt: 1, late })
@@ -149,9 +160,8 @@ export class ChannelLane {
       const candidate = this.#held ?? this.reader.next()
       this.#held = undefined
       if (candidate === undefined) return undefined
-      if (this.#isExpired(candidate)) continue
       const permit = ledger.permit(candidate.offset)
-      if (permit.kind === 'done') continue
+      if (permit.kind === 'done' || this.#isPassed(candidate)) continue
       if (permit.kind === 'wait') {
         this.#held = candidate
         return undefined
@@ -170,6 +180,42 @@ export class ChannelLane {
       this.#done.length > 0 &&
       this.#done.some((range) => range.from <= offset && offset <= range.to)
     )
+  }
+
+  /** Is a message not to be handed over, whoever reads it? */
+  #isPassed(candidate: Candidate): boolean {
+    this.#tellVoids(candidate)
+    const { entry, message } = candidate
+    if (entry.bornAt < this.#init.notBefore || this.#isExpired(candidate)) return true
+    if (message.id === undefined || entry.header === undefined) return false
+    const { first, publisher, session } = entry.header
+    const { duplicates } = this.#init
+    if (!duplicates.isDuplicate(publisher, message.id, `${session}/${first + candidate.index}`)) {
+      return false
+    }
+    this.#init.onDuplicate()
+    return true
+  }
+
+  /** Ranges of a log that were given up are told where they are passed, also when that is much later. */
+  #tellVoids({ entry, index }: Candidate): void {
+    if (entry === this.#lookedInto) return
+    this.#lookedInto = entry
+    const { header } = entry
+    if (header === undefined) return
+    const { channel, first, publisher, session } = header
+    const log = { channel, publisher, session }
+    const state = this.#store.log(log)
+    if (state === undefined || state.voids.length === 0) return
+    const key = `${publisher}/${session}`
+    const since = this.#lookedAt.get(key)
+    if (since !== undefined && since >= first) return
+    this.#lookedAt.set(key, first + index)
+    for (const { from, to } of state.voids) {
+      if (to >= first || (since === undefined ? to !== first - 1 : from <= since)) continue
+      const isSkipped = state.skipped.some((range) => range.from <= from && to <= range.to)
+      this.#init.onGap({ ...log, from, to, reason: isSkipped ? 'skipped' : 'trimmed' })
+    }
   }
 
   #isExpired({ entry, message }: Candidate): boolean {

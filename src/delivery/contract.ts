@@ -115,6 +115,7 @@ export interface SubscriptionLimits {
   readonly maxInFlight: number
   readonly ackTimeoutMs: number
   readonly gapTimeoutMs: number
+  readonly onGap: 'wait' | 'skip'
 }
 
 /** A stream of messages. Consume it in one way only: iterate, `onMessage`, or `pull`. */

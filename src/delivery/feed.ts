@@ -89,6 +89,14 @@ export class Feed {
     return this.#atStart.get(channel) ?? 0
   }
 
+  /** Is a reader at `offset` further back than what is in memory, and not just about to begin? */
+  isBehind(channel: string, offset: number): boolean {
+    const tail = this.#tails.get(channel)
+    if (tail === undefined || offset >= tail.next) return false
+    const [oldest] = tail.entries.keys()
+    return oldest !== undefined && offset < oldest
+  }
+
   /** The entry that starts at `offset`, while it is in memory. */
   at(channel: string, offset: number): LiveEntry | undefined {
     return this.#tails.get(channel)?.entries.get(offset)

@@ -16,6 +16,7 @@ import type {
   SubscriptionStatus
 } from './contract.ts'
 import type { Decoder } from './decoder.ts'
+import { Duplicates } from './duplicates.ts'
 import type { Feed, FeedListener } from './feed.ts'
 import { DeliveredMessage, type MessageOwner } from './message.ts'
 
@@ -24,6 +25,10 @@ export interface DeliveryStats {
   redelivered: number
   expired: number
   acknowledged: number
+  /** Not handed over, because a message with the same idempotency id was. */
+  duplicates: number
+  /** Times that a consumer was seen to be behind what is kept in memory. */
+  slow: number
 }
 
 export interface SubscriptionComponents {
@@ -43,10 +48,15 @@ export interface SubscriptionInit {
   readonly maxInFlight: number
   readonly ackTimeoutMs: number
   readonly gapTimeoutMs: number
+  readonly onGap: 'wait' | 'skip'
   readonly createdAt: number
+  /** What was born before, by the local clock, is not handed over. */
+  readonly notBefore: number
   readonly matches: (topic: string) => boolean
   /** Stores the cursor, joins the channels, gives the lanes their place. */
   readonly open: (subscription: OpenSubscription) => Promise<void>
+  /** A durable one goes on without a gap that lasted too long, where it may. */
+  readonly giveUp: (hole: Hole) => void
   /** Undoes `open`; called once. */
   readonly close: (subscription: OpenSubscription) => Promise<void>
 }
@@ -70,6 +80,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
   readonly #readable = new Set<ChannelLane>()
   /** Holes that were reported, by log and place. */
   readonly #reported = new Set<string>()
+  readonly #duplicates: Duplicates
+  #slow = false
   #stopped: Promise<void> | undefined
 
   constructor(components: SubscriptionComponents, init: SubscriptionInit) {
@@ -78,6 +90,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     this.filter = init.filter
     this.durable = init.durable
     this.epoch = components.store.epoch
+    this.#duplicates = new Duplicates(components.clock)
     this.events = new Emitter((error) =>
       components.logger.error({ err: error, filter: init.filter }, 'a subscription listener threw')
     )
@@ -158,6 +171,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       matches: this.#init.matches,
       durable: this.durable,
       cursor,
+      notBefore: this.#init.notBefore,
+      duplicates: this.#duplicates,
       hasRoom: () => this.#inFlight() < this.#init.maxInFlight,
       window: this.#init.maxInFlight,
       message: (candidate, hand) => new DeliveredMessage(this, candidate, hand),
@@ -165,6 +180,9 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       onGap: (gap) => this.events.emit('gap', gap),
       onExpired: () => {
         this.#components.stats.expired++
+      },
+      onDuplicate: () => {
+        this.#components.stats.duplicates++
       },
       onError: (error) => this.#laneFailed(error)
     })
@@ -188,6 +206,27 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
   /** A record was stored above a hole. */
   island(record: SealedRecord): void {
     this.#lanes.get(record.header.channel)?.side?.island(record)
+  }
+
+  /** A missing range of one of its channels is waited for no more. */
+  passedOver(gap: Gap): void {
+    if (this.#lanes.has(gap.channel)) this.events.emit('gap', gap)
+  }
+
+  /** How far it is behind, when that is seen for the first time since it had caught up. */
+  slowLag(): number | undefined {
+    const { feed, store } = this.#components
+    const behind = [...this.#lanes.values()].some(({ channel, reader }) =>
+      feed.isBehind(channel, reader.position)
+    )
+    const wasSlow = this.#slow
+    this.#slow = behind
+    if (!behind || wasSlow) return undefined
+    let lag = 0
+    for (const { channel, reader } of this.#lanes.values()) {
+      lag += Math.max(0, store.journal(channel).next - reader.position)
+    }
+    return lag
   }
 
   /** Looks after what takes time: acknowledgements that did not come, gaps, cursors that may move on. */
@@ -320,6 +359,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       if (side === undefined) {
         this.#reported.add(key)
         this.events.emit('stalled', gapOf(hole, 'missing'))
+        if (this.#init.onGap === 'skip') this.#init.giveUp(hole)
       } else {
         this.events.emit('gap', gapOf(hole, 'skipped'))
         side.skip(hole)

@@ -4,13 +4,15 @@ import type { Emitter, Events } from '../core/events.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Transport } from '../mesh/contract.ts'
-import type { Gaps } from '../replication/gaps.ts'
-import type { Membership } from '../replication/membership.ts'
+import type { Gaps, Hole } from '../replication/gaps.ts'
+import type { Backfill } from '../replication/backfill.ts'
+import type { Membership, Since } from '../replication/membership.ts'
 import type { Receiver } from '../replication/receiver.ts'
 import type { CursorState, Registration, Store } from '../store/contract.ts'
-import { type ParsedFilter, parseFilter, topicMatches } from '../wire/topic.ts'
+import { type ParsedFilter, parseFilter, resolveSelf, topicMatches } from '../wire/topic.ts'
 import type {
   From,
+  Gap,
   SubscribeOptions,
   Subscription,
   SubscriptionLimits,
@@ -29,8 +31,14 @@ export interface SubscriptionsComponents {
   readonly gaps: Gaps
   readonly receiver: Pick<Receiver, 'events'>
   readonly membership: Membership
+  readonly backfill: Pick<Backfill, 'fill'>
   readonly clock: Clock
   readonly logger: Logger
+}
+
+export interface SubscriptionsInit {
+  /** PeerId of this node: what `@me` stands for. */
+  readonly self: string
 }
 
 export interface SubscriptionsEvents {
@@ -38,11 +46,18 @@ export interface SubscriptionsEvents {
   'channels:limit': { filter: string; channel: string }
   /** Retention took messages that a durable subscription was not done with. */
   'retention:unread': { channel: string; subscription: string; messages: number }
+  /** A durable subscription was registered, or forgotten. */
+  registered: { name: string; filter: string; createdAt: number }
+  unregistered: { name: string }
+  /** A consumer is further behind than what is kept in memory; said once until it has caught up. */
+  slow: { filter: string; durable: string | undefined; lag: number }
 }
 
 /** A subscription as far as its filter and its channels are concerned. */
 interface Interest {
   readonly filter: ParsedFilter
+  /** From when on its channels are wanted. */
+  readonly since: Since
   /** What lets go of each channel that was joined for it. */
   readonly held: Map<string, () => void>
 }
@@ -59,8 +74,16 @@ const TICK_MS = 250
 
 /** The subscriptions of this node: durable ones, which are registered, and those that someone consumes now. */
 export class Subscriptions {
-  readonly stats: DeliveryStats = { delivered: 0, redelivered: 0, expired: 0, acknowledged: 0 }
+  readonly stats: DeliveryStats = {
+    delivered: 0,
+    redelivered: 0,
+    expired: 0,
+    acknowledged: 0,
+    duplicates: 0,
+    slow: 0
+  }
   readonly #components: SubscriptionsComponents
+  readonly #init: SubscriptionsInit
   readonly #emitter: Emitter<SubscriptionsEvents>
   readonly #open = new Map<OpenSubscription, Opened>()
   /** Durable names that are open or being opened. */
@@ -71,8 +94,13 @@ export class Subscriptions {
   #stopped = false
   readonly #cleanup: (() => void)[] = []
 
-  constructor(components: SubscriptionsComponents, emitter: Emitter<SubscriptionsEvents>) {
+  constructor(
+    components: SubscriptionsComponents,
+    init: SubscriptionsInit,
+    emitter: Emitter<SubscriptionsEvents>
+  ) {
     this.#components = components
+    this.#init = init
     this.#emitter = emitter
   }
 
@@ -94,10 +122,20 @@ export class Subscriptions {
       }),
       store.events.on('journal', ({ channel }) => this.#discover(channel)),
       store.events.on('trimmed', ({ channel, first }) => void this.#trimmed(channel, first)),
+      store.events.on('given-up', ({ log, range, reason }) => {
+        if (reason === 'unwanted') return
+        const { channel, publisher, session } = log
+        for (const subscription of this.#open.keys()) {
+          subscription.passedOver({ channel, publisher, session, ...range, reason })
+        }
+      }),
       transport.events.on('channel:seen', ({ channel }) => this.#discover(channel))
     )
     this.#ticker = every(clock, TICK_MS, () => {
-      for (const subscription of this.#open.keys()) subscription.tick()
+      for (const subscription of this.#open.keys()) {
+        subscription.tick()
+        this.#tellSlow(subscription)
+      }
     })
   }
 
@@ -111,29 +149,34 @@ export class Subscriptions {
   /** Throws ERR_FILTER, ERR_OPTIONS; what else keeps it from opening rejects `ready` and ends it. */
   subscribe(text: string, options: SubscribeOptions = {}): Subscription {
     if (this.#stopped) throw new SkeinError('ERR_STOPPED', 'the node is stopping or has stopped')
-    const filter = parseFilter(text)
+    const filter = parseFilter(resolveSelf(text, this.#init.self))
     const { clock } = this.#components
     const { durable, signal } = options
     const registration = durable === undefined ? undefined : this.#find(durable)
-    if (durable !== undefined) this.#assertFree(durable, text, registration)
+    if (durable !== undefined) this.#assertFree(durable, filter.filter, registration)
+    const from = options.from ?? defaultFrom(filter, durable)
     const tuning = tuningOf(options, registration)
     const createdAt = registration?.createdAt ?? clock.now()
     const subscription = new OpenSubscription(
       { ...this.#components, stats: this.stats },
       {
-        filter: text,
+        filter: filter.filter,
         durable,
         autoAck: options.ack === 'auto',
         ...tuning,
         createdAt,
+        // Only in the life it was created in are the two times by one clock.
+        notBefore: registration === undefined && from === 'now' ? createdAt : 0,
         matches: (topic) => topicMatches(filter, topic),
+        giveUp: (hole) => void this.#giveUp(hole),
         open: async (self) => {
           // A task later, when the constructor is done.
           await Promise.resolve()
           await this.#start({
             subscription: self,
             filter,
-            from: options.from ?? 'now',
+            from,
+            since: sinceOf(from, createdAt, registration),
             createdAt,
             tuning,
             held: new Map()
@@ -161,15 +204,30 @@ export class Subscriptions {
 
   /** Forgets a durable subscription. Throws ERR_SUBSCRIPTION_UNKNOWN, ERR_SUBSCRIPTION_IN_USE. */
   async delete(name: string): Promise<void> {
-    if (this.#find(name) === undefined) {
-      throw new SkeinError(
-        'ERR_SUBSCRIPTION_UNKNOWN',
-        `this node has no durable subscription '${name}'`
-      )
-    }
+    if (this.#find(name) === undefined) throw unknown(name)
     if (this.#names.has(name)) throw inUse(name)
     await this.#components.store.unregister(name)
     this.#release(name)
+    this.#emitter.emit('unregistered', { name })
+  }
+
+  /**
+   * Goes on without what a durable subscription waits for, in its channels, for all subscriptions of this node.
+   * Throws ERR_SUBSCRIPTION_UNKNOWN.
+   */
+  async skipGaps(name: string): Promise<Gap[]> {
+    const registration = this.#find(name)
+    if (registration === undefined) throw unknown(name)
+    const { gaps, store } = this.#components
+    const skipped: Gap[] = []
+    for (const channel of this.#channelsOf(parseFilter(registration.filter))) {
+      for (const { from, publisher, session, to } of gaps.in(channel)) {
+        const log = { channel, publisher, session }
+        await store.giveUp(log, { from, to }, 'skipped')
+        skipped.push({ ...log, from, to, reason: 'skipped' })
+      }
+    }
+    return skipped
   }
 
   // ---- opening and closing ----
@@ -197,12 +255,15 @@ export class Subscriptions {
   }
 
   async #start(opened: Opened): Promise<void> {
-    const { feed } = this.#components
+    const { backfill, feed } = this.#components
     const { filter, subscription } = opened
     const name = subscription.durable
     this.#open.set(subscription, opened)
     if (name === undefined || this.#registered.get(name) === undefined) {
       for (const channel of this.#channelsOf(filter)) this.#join(opened, channel)
+    }
+    if (opened.from !== 'now' && !this.#isRegistered(name)) {
+      for (const channel of this.#channelsOf(filter)) await backfill.fill(channel, opened.since)
     }
     // First, so that a lane that is up to date misses no offer.
     feed.listen(filter.filter, subscription)
@@ -227,11 +288,12 @@ export class Subscriptions {
       name,
       filter: filter.filter,
       createdAt: opened.createdAt,
-      options: { ...opened.tuning }
+      options: { ...opened.tuning, since: opened.since }
     }
     await store.register(registration, cursors)
-    this.#registered.set(name, { filter, held: new Map(opened.held) })
+    this.#registered.set(name, { filter, since: opened.since, held: new Map(opened.held) })
     opened.held.clear()
+    this.#emitter.emit('registered', registration)
     return cursors
   }
 
@@ -264,9 +326,17 @@ export class Subscriptions {
   }
 
   #hold(registration: Registration): void {
-    const interest: Interest = { filter: parseFilter(registration.filter), held: new Map() }
+    const interest: Interest = {
+      filter: parseFilter(registration.filter),
+      since: sinceOf('now', registration.createdAt, registration),
+      held: new Map()
+    }
     this.#registered.set(registration.name, interest)
     for (const channel of this.#channelsOf(interest.filter)) this.#join(interest, channel)
+  }
+
+  #isRegistered(name: string | undefined): boolean {
+    return name !== undefined && this.#find(name) !== undefined
   }
 
   #release(name: string): void {
@@ -278,7 +348,7 @@ export class Subscriptions {
   #join(interest: Interest, channel: string): void {
     if (interest.held.has(channel)) return
     try {
-      interest.held.set(channel, this.#components.membership.hold(channel))
+      interest.held.set(channel, this.#components.membership.hold(channel, interest.since))
     } catch (error) {
       if (interest.filter.channel !== undefined) throw error
       this.#emitter.emit('channels:limit', { filter: interest.filter.filter, channel })
@@ -306,6 +376,33 @@ export class Subscriptions {
           this.#components.logger.error({ err: error, channel }, 'a channel could not be opened')
       )
     }
+  }
+
+  // ---- gaps and slow consumers ----
+
+  /** A gap is passed over where nobody else on this node wants to wait for it. */
+  async #giveUp({ channel, from, publisher, session, to }: Hole): Promise<void> {
+    const { logger, store } = this.#components
+    const waits = store
+      .registrations()
+      .some(
+        ({ filter, options }) =>
+          options['onGap'] !== 'skip' && parseFilter(filter).matchesChannel(channel)
+      )
+    if (waits) return
+    try {
+      await store.giveUp({ channel, publisher, session }, { from, to }, 'skipped')
+    } catch (error) {
+      logger.warn({ err: error, channel }, 'a gap could not be passed over; it is tried again')
+    }
+  }
+
+  #tellSlow(subscription: OpenSubscription): void {
+    const lag = subscription.slowLag()
+    if (lag === undefined) return
+    const { durable, filter } = subscription
+    this.stats.slow++
+    this.#emitter.emit('slow', { filter, durable, lag })
   }
 
   // ---- reporting ----
@@ -352,13 +449,27 @@ function tuningOf(
   registration: Registration | undefined
 ): SubscriptionLimits {
   const registered = (registration?.options ?? {}) as Partial<SubscriptionLimits>
-  const pick = (name: keyof SubscriptionLimits): number =>
+  const pick = (name: 'maxInFlight' | 'ackTimeoutMs' | 'gapTimeoutMs'): number =>
     options[name] ?? registered[name] ?? LIMITS[name]
   return {
     maxInFlight: pick('maxInFlight'),
     ackTimeoutMs: pick('ackTimeoutMs'),
-    gapTimeoutMs: pick('gapTimeoutMs')
+    gapTimeoutMs: pick('gapTimeoutMs'),
+    onGap: options.onGap ?? registered.onGap ?? 'wait'
   }
+}
+
+/** What waits in an inbox was sent to whoever asks for it first. */
+function defaultFrom({ channel }: ParsedFilter, durable: string | undefined): From {
+  return durable !== undefined && channel?.startsWith('@') === true ? 'earliest' : 'now'
+}
+
+/** From when on a subscription wants its channels. */
+function sinceOf(from: From, createdAt: number, registration: Registration | undefined): Since {
+  const registered = registration?.options['since']
+  if (registered === 'all' || typeof registered === 'number') return registered
+  if (from === 'earliest' || from === 'last') return 'all'
+  return from instanceof Date ? from.getTime() : createdAt
 }
 
 /** Messages not done with; what was acknowledged above the cursor does not count. */
@@ -366,6 +477,13 @@ function lagOf(cursor: CursorState | undefined, journal: { first: number; next: 
   if (cursor === undefined) return journal.next - journal.first
   const acknowledged = cursor.acknowledged.reduce((sum, { from, to }) => sum + to - from + 1, 0)
   return Math.max(0, journal.next - cursor.offset - acknowledged)
+}
+
+function unknown(name: string): SkeinError {
+  return new SkeinError(
+    'ERR_SUBSCRIPTION_UNKNOWN',
+    `this node has no durable subscription '${name}'`
+  )
 }
 
 function inUse(name: string): SkeinError {

@@ -6,8 +6,6 @@ import { holes } from '../wire/vector.ts'
 export interface Hole extends LogRef, SequenceRange {
   /** Monotonic ms at which it was first seen. */
   readonly since: number
-  /** The missing end of a session: nothing of that log is here above it. */
-  readonly isTail: boolean
 }
 
 /** Knows every hole in every log, and since when. Filling them is the work of others. */
@@ -31,7 +29,7 @@ export class Gaps {
 
   start(): void {
     for (const log of this.#store.logs()) {
-      this.#update(log, holes(log))
+      this.#update(log, missingIn(log))
     }
     this.#unsubscribe = this.#store.events.on('gap', ({ log, missing }) =>
       this.#update(log, missing)
@@ -46,7 +44,7 @@ export class Gaps {
   in(channel: string): Hole[] {
     const logs = this.#holes.get(channel)
     if (logs === undefined) return []
-    return [...logs.values()].flat().filter((hole) => this.#isMissing(hole))
+    return [...logs.values()].flat()
   }
 
   /** How many holes there are now. */
@@ -56,33 +54,11 @@ export class Gaps {
     return size
   }
 
-  /** The end of a log is missing, as a later session of its publisher tells. */
-  addTail(log: LogRef, { from, to }: SequenceRange): void {
-    const holes = this.#holesOf(log).filter((hole) => !hole.isTail)
-    const { channel, publisher, session } = log
-    const tail = {
-      channel,
-      publisher,
-      session,
-      from,
-      to,
-      since: this.#clock.monotonic(),
-      isTail: true
-    }
-    this.#detected++
-    this.#set(log, [...holes, tail])
-  }
-
-  /** Of a tail that was filled the store says nothing, because it never was a hole there. */
-  #isMissing(hole: Hole): boolean {
-    return !hole.isTail || (this.#store.log(hole)?.head ?? 0) < hole.to
-  }
-
   #holesOf({ channel, publisher, session }: LogRef): readonly Hole[] {
     return this.#holes.get(channel)?.get(`${publisher}/${session}`) ?? []
   }
 
-  #update(log: LogRef, missing: readonly SequenceRange[], tail?: Hole): void {
+  #update(log: LogRef, missing: readonly SequenceRange[]): void {
     const { channel, publisher, session } = log
     const before = this.#holesOf(log)
     const now = this.#clock.monotonic()
@@ -90,9 +66,9 @@ export class Gaps {
       // What is left of a hole that was partly filled is as old as the hole.
       const old = before.find((hole) => hole.from <= to && from <= hole.to)
       if (old === undefined) this.#detected++
-      return { channel, publisher, session, from, to, since: old?.since ?? now, isTail: false }
+      return { channel, publisher, session, from, to, since: old?.since ?? now }
     })
-    this.#set(log, tail === undefined || !this.#isMissing(tail) ? holes : [...holes, tail])
+    this.#set(log, holes)
   }
 
   #set({ channel, publisher, session }: LogRef, holes: Hole[]): void {

@@ -1,65 +1,95 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import { SkeinError } from '../core/errors.ts'
+import type { Emitter, Events } from '../core/events.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Transport } from '../mesh/contract.ts'
+import { scopeOf } from '../wire/channel-scope.ts'
 
 export interface MembershipComponents {
   readonly transport: Pick<Transport, 'join' | 'leave'>
   readonly clock: Clock
 }
 
+/** From when on a channel is wanted: local wall clock, ms; `all` = from the beginning, as far as anyone has it. */
+export type Since = number | 'all'
+
+export interface MembershipEvents {
+  /** A channel is wanted now, no more, or from another time on. */
+  changed: { channel: string }
+}
+
 /** A channel is left so long after the last holder let go, ms: a consumer that reconnects misses nothing. */
 const LINGER_MS = 60_000
 
+interface Member {
+  /** What each holder asked for. */
+  readonly holders: Map<symbol, Since>
+  since: Since
+  /** Leaves the channel, where nobody holds it any more. */
+  lingering: Timer | undefined
+}
+
 /**
- * Which channels this node is a member of, and why: a channel is joined while someone holds it, and a while
- * longer. `$` and `@` channels do not count against the limit.
+ * Which channels this node wants, from when on, and why: a channel is joined while someone holds it, and a while
+ * longer. `$` and `@` channels do not count against the limit, and inboxes are wanted without being joined: they
+ * are not gossiped.
  */
 export class Membership {
   readonly #components: MembershipComponents
-  /** Channels nobody holds any more, with the timer that leaves them. */
-  readonly #lingering = new Map<string, Timer>()
-  readonly #holders = new Map<string, number>()
+  readonly #emitter: Emitter<MembershipEvents>
+  readonly #members = new Map<string, Member>()
   #counted = 0
 
-  constructor(components: MembershipComponents) {
+  constructor(components: MembershipComponents, emitter: Emitter<MembershipEvents>) {
     this.#components = components
+    this.#emitter = emitter
   }
 
-  /** Joins the channel if nobody held it; returns the function that lets go. Throws ERR_TOO_MANY_CHANNELS. */
-  hold(channel: string): () => void {
-    const holders = this.#holders.get(channel) ?? 0
-    if (holders === 0) this.#join(channel)
-    this.#holders.set(channel, holders + 1)
-    let held = true
+  get events(): Events<MembershipEvents> {
+    return this.#emitter
+  }
+
+  /**
+   * Joins the channel if nobody held it; `since` says what of it is wanted (default: what comes from now on).
+   * Returns the function that lets go. Throws ERR_TOO_MANY_CHANNELS.
+   */
+  hold(channel: string, since: Since = this.#components.clock.now()): () => void {
+    const member = this.#members.get(channel) ?? this.#join(channel, since)
+    member.lingering?.cancel()
+    member.lingering = undefined
+    const holder = Symbol(channel)
+    member.holders.set(holder, since)
+    this.#update(channel, member)
     return () => {
-      if (!held) return
-      held = false
-      this.#release(channel)
+      if (!member.holders.delete(holder)) return
+      if (member.holders.size > 0) this.#update(channel, member)
+      else {
+        member.lingering = this.#components.clock.after(LINGER_MS, () =>
+          this.#leave(channel, member)
+        )
+      }
     }
   }
 
   has(channel: string): boolean {
-    return this.#holders.has(channel) || this.#lingering.has(channel)
+    return this.#members.has(channel)
   }
 
-  /** The channels joined. */
+  /** From when on the channel is wanted here; undefined where it is not. */
+  since(channel: string): Since | undefined {
+    return this.#members.get(channel)?.since
+  }
+
+  /** The channels wanted. */
   channels(): string[] {
-    return [...this.#holders.keys(), ...this.#lingering.keys()]
+    return [...this.#members.keys()]
   }
 
   stop(): void {
-    for (const timer of this.#lingering.values()) timer.cancel()
-    this.#lingering.clear()
+    for (const member of this.#members.values()) member.lingering?.cancel()
   }
 
-  #join(channel: string): void {
-    const lingering = this.#lingering.get(channel)
-    if (lingering !== undefined) {
-      lingering.cancel()
-      this.#lingering.delete(channel)
-      return
-    }
+  #join(channel: string, since: Since): Member {
     if (isCounted(channel)) {
       if (this.#counted >= LIMITS.channels) this.#leaveOldest()
       if (this.#counted >= LIMITS.channels) {
@@ -71,34 +101,44 @@ export class Membership {
       }
       this.#counted++
     }
-    this.#components.transport.join(channel)
+    const member: Member = { holders: new Map(), since, lingering: undefined }
+    this.#members.set(channel, member)
+    if (scopeOf(channel) === 'mesh') this.#components.transport.join(channel)
+    this.#emitter.emit('changed', { channel })
+    return member
   }
 
-  #release(channel: string): void {
-    const holders = (this.#holders.get(channel) ?? 0) - 1
-    if (holders > 0) {
-      this.#holders.set(channel, holders)
-      return
-    }
-    this.#holders.delete(channel)
-    const timer = this.#components.clock.after(LINGER_MS, () => this.#leave(channel))
-    this.#lingering.set(channel, timer)
+  #update(channel: string, member: Member): void {
+    const since = earliest(member.holders.values())
+    if (since === member.since) return
+    member.since = since
+    this.#emitter.emit('changed', { channel })
   }
 
   #leaveOldest(): void {
-    for (const channel of this.#lingering.keys()) {
-      if (!isCounted(channel)) continue
-      this.#leave(channel)
+    for (const [channel, member] of this.#members) {
+      if (member.lingering === undefined || !isCounted(channel)) continue
+      this.#leave(channel, member)
       return
     }
   }
 
-  #leave(channel: string): void {
-    this.#lingering.get(channel)?.cancel()
-    this.#lingering.delete(channel)
+  #leave(channel: string, member: Member): void {
+    member.lingering?.cancel()
+    this.#members.delete(channel)
     if (isCounted(channel)) this.#counted--
-    this.#components.transport.leave(channel)
+    if (scopeOf(channel) === 'mesh') this.#components.transport.leave(channel)
+    this.#emitter.emit('changed', { channel })
   }
+}
+
+function earliest(all: Iterable<Since>): Since {
+  let first = Infinity
+  for (const since of all) {
+    if (since === 'all') return 'all'
+    first = Math.min(first, since)
+  }
+  return first
 }
 
 function isCounted(channel: string): boolean {

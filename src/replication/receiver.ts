@@ -3,17 +3,20 @@ import { isSkeinError } from '../core/errors.ts'
 import type { Emitter, Events } from '../core/events.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
-import type { PeerId, ReceivedFrame, Transport, Verdict } from '../mesh/contract.ts'
-import type { AppendOutcome, LogRef, Store } from '../store/contract.ts'
+import type { PeerId, ReceivedFrame, Verdict } from '../mesh/contract.ts'
+import type { AppendItem, AppendOutcome, LogRef, Store } from '../store/contract.ts'
 import { checkMessages } from '../wire/body.ts'
 import type { HybridClock } from '../wire/hybrid-clock.ts'
 import { FLAGS, type RecordHead, type SealedRecord } from '../wire/record.ts'
 import { RecentCache } from '../wire/recent-cache.ts'
+import { recordError } from '../wire/protobuf.ts'
 import { openHead, openRecord, verifyHead } from '../wire/sealed-record.ts'
+import type { PulledRecord } from '../wire/sync-frames.ts'
+import type { Membership } from './membership.ts'
 
 export interface ReceiverComponents {
-  readonly store: Store
-  readonly transport: Transport
+  readonly store: Pick<Store, 'append' | 'prepend' | 'log'>
+  readonly membership: Pick<Membership, 'since'>
   readonly clock: Clock
   readonly logger: Logger
   readonly hybridClock: HybridClock
@@ -26,17 +29,31 @@ export interface ReceiverInit {
   readonly ownSession: () => string
   /** A greater session of this node was seen; false where it must be another live node's. */
   readonly supersede: (session: string) => boolean
+  /** Takes a verified record that is neither stored nor chained. */
+  readonly ephemeral: (record: SealedRecord) => Verdict
+}
+
+/** Where pulled records come from, and of which log they are. */
+export interface PulledFrom {
+  readonly peer: PeerId
+  readonly log: LogRef
+  /** First sequence wanted, where the log is not known yet. */
+  readonly floor: number | undefined
+  /** They stand below the floor of a log that is known, and go in front of the journal. */
+  readonly prepend?: boolean
 }
 
 export interface ReceiverEvents {
   /** A record was stored above a hole in its log. */
   island: { record: SealedRecord }
   /** Only the head of a record came; its body is not here. */
-  announced: { log: LogRef; last: number }
+  announced: { log: LogRef; last: number; from: PeerId }
   /** A record of this node's own current session came from someone else. */
   impostor: { peer: PeerId; session: string; sequence: number }
-  /** The first record of a session came, and the end of the session before it is missing here. */
-  'tail-missing': { log: LogRef; from: number; to: number }
+  /** The first record of a session came: the session before reaches at least so far. */
+  before: { log: LogRef; to: number; session: string }
+  /** A publisher's statement about its own logs came. */
+  statement: { record: SealedRecord }
 }
 
 /** Counters since start. `dropped` is by reason. */
@@ -44,6 +61,8 @@ export interface ReceiverStats {
   records: number
   messages: number
   bytes: number
+  /** Of the records, those that neighbours were asked for. */
+  pulled: number
   duplicates: number
   rejected: number
   readonly dropped: Map<string, number>
@@ -51,6 +70,8 @@ export interface ReceiverStats {
 
 /** Bytes verified and not yet stored at which the sender is made to wait. */
 const PENDING_BYTES = 16 * 1024 * 1024
+/** Pulled bytes verified and not yet stored at which the next are waited with: live traffic goes first. */
+const PULLING_BYTES = 2 * 1024 * 1024
 /** Digests remembered: some seconds of traffic at full rate, a megabyte of memory. */
 const RECENT_DIGESTS = 8_192
 
@@ -64,6 +85,7 @@ export class Receiver {
     records: 0,
     messages: 0,
     bytes: 0,
+    pulled: 0,
     duplicates: 0,
     rejected: 0,
     dropped: new Map()
@@ -113,7 +135,8 @@ export class Receiver {
     if ((header.flags & FLAGS.ephemeral) === 0 && !this.#holds(head)) {
       this.#emitter.emit('announced', {
         log: logOf(head),
-        last: header.first + header.count - 1
+        last: header.first + header.count - 1,
+        from: frame.from
       })
     }
     return 'accept'
@@ -128,44 +151,103 @@ export class Receiver {
     if (!this.#isVerified(record)) return this.#reject()
     const own = this.#judgeOwn(record, frame.from)
     if (own !== undefined) return own
-    if ((header.flags & (FLAGS.ephemeral | FLAGS.control)) !== 0) return this.#drop('unsupported')
-    // A body that its publisher signed can still be no list of messages.
-    checkMessages(record.body, header.count)
+    checkBody(record)
     this.#components.hybridClock.observe(header.time)
-    return this.#keep(record)
-  }
-
-  #keep(record: SealedRecord): Verdict | Promise<Verdict> {
-    this.#stored.set(digestKey(record), true)
-    const size = record.bytes.byteLength
-    this.#pendingBytes += size
-    const stored = this.#components.store.append([{ record, ageMs: 0 }], { sync: false }).then(
-      (outcomes) => {
-        this.#pendingBytes -= size
-        this.#settle(record, outcomes[0])
-      },
-      (error: unknown) => {
-        this.#pendingBytes -= size
-        this.#stored.delete(digestKey(record))
-        this.#count('store')
-        if (!isSkeinError(error)) throw error
-        this.#components.logger.debug({ err: error }, 'a record could not be stored')
-      }
-    )
+    if ((header.flags & FLAGS.ephemeral) !== 0) return this.#init.ephemeral(record)
+    const stored = this.#keep([{ record, ageMs: 0, ...this.#floorOf(header.channel) }])
     // A disk that is slower than the network makes the neighbour wait instead of filling memory.
     if (this.#pendingBytes > PENDING_BYTES) return stored.then(() => 'accept' as const)
     return 'accept'
   }
 
-  #settle(record: SealedRecord, outcome: AppendOutcome | undefined): void {
+  /**
+   * Takes records that a neighbour was asked for. Resolves when more may come. Throws ERR_RECORD for one that is
+   * not valid or not what was asked for: then the neighbour is to blame.
+   */
+  pulled(records: readonly PulledRecord[], from: PulledFrom): void | Promise<void> {
+    const items: AppendItem[] = []
+    for (const { ageMs, bytes, headOnly } of records) {
+      const record = this.#openPulled(bytes, headOnly, from)
+      if (record !== undefined) items.push({ record, ageMs, ...floorField(from.floor) })
+    }
+    if (items.length === 0) return
+    this.stats.pulled += items.length
+    const stored = from.prepend === true ? this.#prepend(items, from.log) : this.#keep(items)
+    if (this.#pendingBytes > PULLING_BYTES || from.prepend === true) return stored
+  }
+
+  /** Undefined where it is here already, or this node's own. */
+  #openPulled(
+    bytes: Uint8Array,
+    headOnly: boolean,
+    { log, prepend }: PulledFrom
+  ): SealedRecord | RecordHead | undefined {
+    const record = headOnly
+      ? openHead(bytes, { verify: false })
+      : openRecord(bytes, { verify: false })
+    const { header } = record
+    const { channel, publisher, session } = header
+    if (channel !== log.channel || publisher !== log.publisher || session !== log.session) {
+      throw recordError('field', 'a record of another log than the one asked for')
+    }
+    if ((header.flags & FLAGS.ephemeral) !== 0) {
+      throw recordError('field', 'a record that is never stored')
+    }
+    if (publisher === this.#init.self && session >= this.#init.ownSession()) return undefined
+    if (prepend !== true && (this.#stored.has(digestKey(record)) || this.#holds(record))) {
+      this.stats.duplicates++
+      return undefined
+    }
+    if (!this.#isVerified(record)) throw recordError('signature', 'the signature is not valid')
+    if (isWhole(record)) checkBody(record)
+    this.#components.hybridClock.observe(header.time)
+    return record
+  }
+
+  async #prepend(items: readonly AppendItem[], log: LogRef): Promise<void> {
+    const outcome = await this.#components.store.prepend(log, items)
+    if (outcome === 'prepended') this.stats.records += items.length
+    else this.#count(outcome)
+  }
+
+  #keep(items: readonly AppendItem[]): Promise<void> {
+    let size = 0
+    for (const { record } of items) {
+      this.#stored.set(digestKey(record), true)
+      size += record.bytes.byteLength
+    }
+    this.#pendingBytes += size
+    return this.#components.store.append(items, { sync: false }).then(
+      (outcomes) => {
+        this.#pendingBytes -= size
+        for (const [index, { record }] of items.entries()) this.#settle(record, outcomes[index])
+      },
+      (error: unknown) => {
+        this.#pendingBytes -= size
+        for (const { record } of items) this.#stored.delete(digestKey(record))
+        this.#count('store')
+        if (!isSkeinError(error)) throw error
+        this.#components.logger.debug({ err: error }, 'records could not be stored')
+      }
+    )
+  }
+
+  /**
+   * The floor of a log that is not known yet. Whoever wants a channel from some time on may want what stands below
+   * the first record that came by chance: sync finds out. Else the log begins with that record.
+   */
+  #floorOf(channel: string): { floor?: number } {
+    return this.#components.membership.since(channel) === undefined ? {} : { floor: 1 }
+  }
+
+  #settle(record: SealedRecord | RecordHead, outcome: AppendOutcome | undefined): void {
     switch (outcome) {
       case 'appended':
       case 'island':
         this.stats.records++
         this.stats.messages += record.header.count
         this.stats.bytes += record.bytes.byteLength
-        if (outcome === 'island') this.#emitter.emit('island', { record })
-        this.#checkTail(record)
+        this.#tell(record, outcome)
         return
       case 'duplicate':
         this.stats.duplicates++
@@ -184,16 +266,16 @@ export class Receiver {
     }
   }
 
-  /** A session's first record names where the one before ended, at least: what is missing there shows only here. */
-  #checkTail({ header }: SealedRecord): void {
-    const { before, channel, publisher } = header
+  #tell(record: SealedRecord | RecordHead, outcome: 'appended' | 'island'): void {
+    const { before, channel, flags, publisher, session } = record.header
+    if (isWhole(record)) {
+      if (outcome === 'island') this.#emitter.emit('island', { record })
+      if ((flags & FLAGS.control) !== 0) this.#emitter.emit('statement', { record })
+    }
+    // A session's first record names where the one before ended, at least: what is missing there shows only here.
     if (before === undefined) return
     const log = { channel, publisher, session: before.session }
-    const held = this.#components.store.log(log)
-    if (held === undefined || held.head >= before.sequence) return
-    const last = held.islands.at(-1)?.to ?? held.head
-    if (last >= before.sequence) return
-    this.#emitter.emit('tail-missing', { log, from: last + 1, to: before.sequence })
+    this.#emitter.emit('before', { log, to: before.sequence, session })
   }
 
   /** A verdict for what claims to be this node's own; undefined for others' records. */
@@ -228,17 +310,13 @@ export class Receiver {
     const state = this.#components.store.log(logOf(head))
     const last = head.header.first + head.header.count - 1
     if (state === undefined) return false
-    if (last <= state.head) return true
+    const { first } = head.header
+    if (last <= state.head) return !state.voids.some(({ from, to }) => from <= last && first <= to)
     return state.islands.some((island) => island.from <= head.header.first && last <= island.to)
   }
 
   #duplicate(): Verdict {
     this.stats.duplicates++
-    return 'ignore'
-  }
-
-  #drop(reason: string): Verdict {
-    this.#count(reason)
     return 'ignore'
   }
 
@@ -262,6 +340,19 @@ function proofKey(head: RecordHead): string {
   const { buffer, byteOffset } = head.bytes
   const signature = Buffer.from(buffer, byteOffset + head.headLength - 64, 64)
   return digestKey(head) + signature.toString('latin1')
+}
+
+function isWhole(record: SealedRecord | RecordHead): record is SealedRecord {
+  return 'body' in record
+}
+
+/** A body that its publisher signed can still be no list of messages. */
+function checkBody({ body, header }: SealedRecord): void {
+  if ((header.flags & FLAGS.control) === 0) checkMessages(body, header.count)
+}
+
+function floorField(floor: number | undefined): { floor?: number } {
+  return floor === undefined ? {} : { floor }
 }
 
 function logOf(head: RecordHead): LogRef {

@@ -31,6 +31,8 @@ export interface LogState extends LogRef {
   readonly expected: number
   /** Ranges below `head` that were given up: ascending, disjoint. Nothing of them is held. */
   readonly voids: readonly SequenceRange[]
+  /** Of the voids, those given up as 'skipped': they are taken, and delivered late, when they come after all. */
+  readonly skipped: readonly SequenceRange[]
   /** Records held, and their bytes. */
   readonly records: number
   readonly bytes: number
@@ -50,6 +52,8 @@ export type GiveUpReason =
   | 'trimmed'
   /** It is older than this store's retention. */
   | 'expired'
+  /** It is from before anyone on this node wanted the channel: no loss to anybody. */
+  | 'unwanted'
 
 /** One record on its way into the store. Its signature has been verified by the caller. */
 export interface AppendItem {

@@ -1,0 +1,463 @@
+import { type Clock, type Timer } from '../core/clock.ts'
+import { isSkeinError } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import { type Random, jitter, shuffled } from '../core/random.ts'
+import type { PeerId, Transport } from '../mesh/contract.ts'
+import type { GiveUpReason, LogRef, LogState, SequenceRange, Store } from '../store/contract.ts'
+import { scopeOf } from '../wire/channel-scope.ts'
+import { bucketsFor, logDigests } from '../wire/log-digest.ts'
+import { sessionMs } from '../wire/session.ts'
+import { type AskedChannel, type ChannelHeads, DIGEST_BYTES } from '../wire/sync-frames.ts'
+import { heldRanges, missingRanges, type HeldRange, type VectorEntry } from '../wire/vector.ts'
+import type { Membership } from './membership.ts'
+import type { Receiver } from './receiver.ts'
+import type { ReceiptBook } from './sync-holder.ts'
+import { SyncNeighbour, type PullStart } from './sync-neighbour.ts'
+import { Wants, type Want } from './wants.ts'
+
+export interface SyncComponents {
+  readonly store: Pick<Store, 'events' | 'log' | 'logs' | 'raiseFloor' | 'giveUp'>
+  readonly transport: Pick<Transport, 'events' | 'peers' | 'open' | 'blame'>
+  readonly membership: Membership
+  readonly receiver: Pick<Receiver, 'events' | 'pulled'>
+  readonly receipts: ReceiptBook
+  readonly clock: Clock
+  readonly random: Random
+  readonly logger: Logger
+}
+
+export interface SyncInit {
+  /** PeerId of this node. */
+  readonly self: PeerId
+  readonly ownSession: () => string
+  /** A greater session of this node exists. */
+  readonly supersede: (session: string) => boolean
+  /** Age above which records of a channel are not kept here, ms. */
+  readonly maxAgeMs: (channel: string) => number
+  /** Inboxes of others that hold messages from here: their receipts may be at a custodian. */
+  readonly sentTo: () => readonly string[]
+  /** A neighbour holds these logs of this node's own inbox. */
+  readonly onInboxHeld: (peer: PeerId, logs: readonly LogRef[]) => void
+}
+
+/** Counters since start. */
+export interface SyncStats {
+  pulls: number
+  failures: number
+  backfilled: number
+}
+
+/** What live traffic may still bring is waited for, ms: told by a neighbour, or shown by what follows. */
+const LIVE_MS = 1_000
+const GAP_MS = 100
+/** A log nobody here knew is asked for when the other neighbours have had so long to say from where they hold it, ms. */
+const SETTLE_MS = 150
+/** A neighbour that failed to give a log is not asked for it again so soon, ms. */
+const AVOID_MS = 10_000
+/** A range that no neighbour is known to have is looked for again, ms. */
+const SEARCH_MS = 2_000
+/** Pulls under way at once, in all and of one neighbour. */
+const ACTIVE_PULLS = 6
+const ACTIVE_PER_PEER = 2
+/** Records asked for at once: other channels get their turn in between. */
+const PULL_BYTES = 4 * 1024 * 1024
+/** A random neighbour is asked for everything so often, ms, whatever was or was not told. */
+const CHECK_MS = 30_000
+/** Questions that follow each other are asked as one, ms. */
+const ASK_MS = 20
+/** A record's age may have grown on the way by so much, ms: what is asked for by age is asked for with this in hand. */
+const AGE_MARGIN_MS = 5_000
+
+/**
+ * Gets what is missing here from any neighbour that holds it. Nothing is sent unasked: neighbours tell what they
+ * hold, this node pulls what it lacks and wants, each range from one of them at a time.
+ */
+export class Sync {
+  readonly stats: SyncStats = { pulls: 0, failures: 0, backfilled: 0 }
+  readonly #components: SyncComponents
+  readonly #init: SyncInit
+  readonly #neighbours = new Map<PeerId, SyncNeighbour>()
+  readonly #wants = new Wants()
+  #active = 0
+  #timer: Timer | undefined
+  #asking: Timer | undefined
+  #checking: Timer | undefined
+  #stopped = false
+  readonly #cleanup: (() => void)[] = []
+
+  constructor(components: SyncComponents, init: SyncInit) {
+    this.#components = components
+    this.#init = init
+  }
+
+  /** Logs of which something is missing that somebody may have, and pulls under way. */
+  get pending(): { logs: number; pulls: number } {
+    return { logs: this.#wants.size, pulls: this.#active }
+  }
+
+  /** Before the transport starts, so that no neighbour is missed. */
+  start(): void {
+    const { clock, membership, receiver, store, transport } = this.#components
+    this.#cleanup.push(
+      transport.events.on('peer:up', ({ peer }) => this.#peerUp(peer)),
+      transport.events.on('peer:down', ({ peer }) => this.#peerDown(peer)),
+      membership.events.on('changed', () => this.#askSoon()),
+      store.events.on('gap', ({ log, missing }) => {
+        if (missing.length > 0) this.#missing(log, missing)
+      }),
+      receiver.events.on('announced', ({ from, last, log }) => {
+        const want = this.#note(log, clock.monotonic() + LIVE_MS)
+        want?.sources.set(from, { floor: 1, head: last, islands: [] })
+      })
+    )
+    for (const { connected, id } of transport.peers()) if (connected) this.#peerUp(id)
+    this.#checkLater()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    for (const undo of this.#cleanup.splice(0)) undo()
+    for (const timer of [this.#timer, this.#asking, this.#checking]) timer?.cancel()
+    for (const neighbour of this.#neighbours.values()) neighbour.stop()
+    this.#neighbours.clear()
+  }
+
+  /** Shows receipts for this node's inbox to a neighbour that holds messages of it. */
+  showReceipts(peer: PeerId, receipts: readonly Uint8Array[]): void {
+    this.#neighbours.get(peer)?.showReceipts(receipts)
+  }
+
+  /** Inboxes that this node sent to have changed: their custodians are asked for receipts. */
+  askAgain(): void {
+    this.#askSoon()
+  }
+
+  /** The neighbours that can be asked for records, in random order. */
+  open(): SyncNeighbour[] {
+    const open = [...this.#neighbours.values()].filter((neighbour) => neighbour.open)
+    return shuffled(this.#components.random, open)
+  }
+
+  /** Every connected neighbour has said what it holds. */
+  get settled(): boolean {
+    return [...this.#neighbours.values()].every((neighbour) => neighbour.answered)
+  }
+
+  // ---- neighbours ----
+
+  #peerUp(peer: PeerId): void {
+    if (this.#neighbours.has(peer) || this.#stopped) return
+    const neighbour = new SyncNeighbour(this.#components, {
+      peer,
+      ask: () => this.#question(),
+      onHeads: (channels) => this.#heads(neighbour, channels),
+      onLost: () => this.#pumpSoon()
+    })
+    this.#neighbours.set(peer, neighbour)
+    neighbour.start()
+  }
+
+  #peerDown(peer: PeerId): void {
+    const neighbour = this.#neighbours.get(peer)
+    this.#neighbours.delete(peer)
+    this.#wants.forget(peer)
+    neighbour?.stop()
+  }
+
+  #question(): AskedChannel[] {
+    const { membership, store } = this.#components
+    const channels: AskedChannel[] = []
+    for (const channel of membership.channels()) {
+      if (scopeOf(channel) === 'local') continue
+      const logs = store.logs(channel)
+      const digests = logDigests(logs.map(entryOf), bucketsFor(logs.length))
+      channels.push({ channel, digests })
+    }
+    // Digests of nothing, so that custodians show what they hold, and the receipts with it.
+    for (const channel of this.#init.sentTo()) {
+      channels.push({ channel, digests: new Uint8Array(DIGEST_BYTES) })
+    }
+    return channels
+  }
+
+  #askSoon(): void {
+    if (this.#asking !== undefined || this.#stopped) return
+    this.#asking = this.#components.clock.after(ASK_MS, () => {
+      this.#asking = undefined
+      for (const neighbour of this.#neighbours.values()) neighbour.ask()
+    })
+  }
+
+  #checkLater(): void {
+    const { clock, random } = this.#components
+    this.#checking = clock.after(jitter(random, CHECK_MS), () => {
+      this.open()[0]?.ask()
+      this.#checkLater()
+    })
+  }
+
+  // ---- what is missing ----
+
+  #heads(neighbour: SyncNeighbour, channels: readonly ChannelHeads[]): void {
+    const { membership, receipts } = this.#components
+    const { peer } = neighbour
+    for (const { channel, logs, receipts: shown } of channels) {
+      for (const receipt of shown) receipts.accept(receipt, peer)
+      if (membership.since(channel) === undefined) continue
+      const held: LogRef[] = []
+      for (const { held: theirs, publisher, session } of logs) {
+        const log = { channel, publisher, session }
+        held.push(log)
+        this.#offered(neighbour, log, theirs)
+      }
+      if (channel === `@${this.#init.self}`) this.#init.onInboxHeld(peer, held)
+    }
+    this.#pumpSoon()
+  }
+
+  #offered(neighbour: SyncNeighbour, log: LogRef, theirs: HeldRange): void {
+    const { clock, store } = this.#components
+    if (log.publisher === this.#init.self && log.session >= this.#init.ownSession()) {
+      if (log.session > this.#init.ownSession()) this.#init.supersede(log.session)
+      return
+    }
+    const mine = store.log(log)
+    const known = this.#wants.get(log)
+    if (mine !== undefined && lackedOf(mine, theirs) === undefined) {
+      known?.sources.delete(neighbour.peer)
+      return
+    }
+    const now = clock.monotonic()
+    let dueAt = now
+    // What changed a moment ago is on its way here by gossip, unless it never goes that way.
+    if (neighbour.answered && scopeOf(log.channel) === 'mesh') dueAt = now + LIVE_MS
+    else if (mine === undefined && !this.settled) dueAt = now + SETTLE_MS
+    this.#wants.note(log, dueAt).sources.set(neighbour.peer, theirs)
+  }
+
+  #missing(log: LogRef, missing: readonly SequenceRange[]): void {
+    const state = this.#components.store.log(log)
+    // From where on a log that just began is wanted has to be found out; messages wait for that.
+    const begins = state !== undefined && state.head < state.floor && missing[0]?.from === state.floor
+    this.#note(log, this.#components.clock.monotonic() + (begins ? 0 : GAP_MS))
+  }
+
+  #note(log: LogRef, dueAt: number): Want | undefined {
+    if (this.#components.membership.since(log.channel) === undefined) return undefined
+    const want = this.#wants.note(log, dueAt)
+    this.#pumpSoon()
+    return want
+  }
+
+  // ---- pulling ----
+
+  #pumpSoon(): void {
+    if (this.#stopped) return
+    const dueAt = this.#wants.nextDueAt()
+    if (dueAt === undefined) return
+    this.#timer?.cancel()
+    const wait = Math.max(0, dueAt - this.#components.clock.monotonic())
+    this.#timer = this.#components.clock.after(wait, () => {
+      this.#timer = undefined
+      this.#pump()
+    })
+  }
+
+  #pump(): void {
+    const now = this.#components.clock.monotonic()
+    for (const want of this.#wants.due(now)) {
+      if (this.#active >= ACTIVE_PULLS || this.#stopped) return
+      this.#pursue(want, now)
+    }
+    this.#pumpSoon()
+  }
+
+  /** Asks someone for what is missing of a log, or puts it off. */
+  #pursue(want: Want, now: number): void {
+    const { store } = this.#components
+    const mine = store.log(want.log)
+    const found = this.#source(want, mine, now)
+    if (found !== undefined) {
+      void this.#pull(want, found)
+      return
+    }
+    const isWanted = this.#components.membership.since(want.log.channel) !== undefined
+    const holes = mine === undefined ? [] : missingIn(mine)
+    if (!isWanted || (holes.length === 0 && this.#isDone(want, mine))) {
+      this.#wants.drop(want)
+      return
+    }
+    if (holes.length > 0 && this.#isOwnInbox(want.log)) this.#skip(want.log, holes)
+    want.dueAt = now + SEARCH_MS
+  }
+
+  /** Messages in an inbox do not depend on each other: what a custodian has not is not waited for. */
+  #skip(log: LogRef, holes: readonly SequenceRange[]): void {
+    for (const hole of holes) this.#giveUp(log, hole, 'skipped')
+  }
+
+  #isOwnInbox({ channel }: LogRef): boolean {
+    return channel === `@${this.#init.self}`
+  }
+
+  #isDone({ sources }: Want, mine: LogState | undefined): boolean {
+    return [...sources.values()].every((theirs) => lackedOf(mine, theirs) === undefined)
+  }
+
+  /** A neighbour to ask, and what for: one that says it holds something, else for a hole any that has not failed. */
+  #source(
+    want: Want,
+    mine: LogState | undefined,
+    now: number
+  ): { neighbour: SyncNeighbour; range: SequenceRange } | undefined {
+    let best: { neighbour: SyncNeighbour; range: SequenceRange } | undefined
+    const usable = this.open().filter(
+      ({ peer, pulls }) => pulls < ACTIVE_PER_PEER && (want.avoided.get(peer) ?? 0) <= now
+    )
+    for (const neighbour of usable) {
+      const theirs = want.sources.get(neighbour.peer)
+      const range = theirs === undefined ? undefined : lackedOf(mine, theirs)
+      // The lowest first: who holds a log from further back gives all of it in order.
+      if (range !== undefined && (best === undefined || range.from < best.range.from)) {
+        best = { neighbour, range }
+      }
+    }
+    if (best !== undefined || mine === undefined) return best
+    const hole = missingIn(mine)[0]
+    const neighbour = usable.find(({ peer }) => !want.sources.has(peer))
+    return hole === undefined || neighbour === undefined ? undefined : { neighbour, range: hole }
+  }
+
+  async #pull(
+    want: Want,
+    { neighbour, range }: { neighbour: SyncNeighbour; range: SequenceRange }
+  ): Promise<void> {
+    const { clock, logger, receiver } = this.#components
+    const { log } = want
+    const { peer } = neighbour
+    want.active = peer
+    this.#active++
+    this.stats.pulls++
+    let floor: number | undefined
+    let came = false
+    try {
+      await neighbour.pull(
+        { ...log, ...range, ...this.#oldest(log.channel), maxBytes: PULL_BYTES, backwards: false },
+        {
+          onStart: (start) => {
+            floor = this.#began(want, range, { ...start, peer })
+          },
+          onRecords: (records) => {
+            came = true
+            return receiver.pulled(records, { peer, log, floor })
+          }
+        }
+      )
+      // It gave nothing of what it may have had: others are asked first.
+      if (!came) want.avoided.set(peer, clock.monotonic() + AVOID_MS)
+    } catch (error) {
+      if (!isSkeinError(error)) throw error
+      this.stats.failures++
+      want.avoided.set(peer, clock.monotonic() + AVOID_MS)
+      logger.debug({ err: error, peer, log }, 'a range could not be pulled')
+    } finally {
+      this.#active--
+      want.active = undefined
+      want.dueAt = clock.monotonic()
+      this.#wants.requeue(want)
+      if (!this.#stopped) this.#pump()
+    }
+  }
+
+  /** What the beginning of an answer says about what does not come. The floor of a log that is not known yet. */
+  #began(
+    want: Want,
+    range: SequenceRange,
+    start: PullStart & { readonly peer: PeerId }
+  ): number | undefined {
+    const { store } = this.#components
+    const mine = store.log(want.log)
+    const before = start.from === 0 ? range.to : start.from - 1
+    const theirs = want.sources.get(start.peer)
+    if (before < range.from) return mine === undefined ? range.from : undefined
+    if (start.exact) {
+      this.#tooOld(want.log, { from: range.from, to: before })
+      return undefined
+    }
+    // It has not what it was asked for, whatever it said: what it has begins above.
+    if (start.from === 0) want.sources.delete(start.peer)
+    else if (theirs !== undefined) want.sources.set(start.peer, cutBelow(theirs, start.from))
+    if (mine !== undefined || start.from === 0) return undefined
+    const since = this.#components.membership.since(want.log.channel)
+    // All of a session that began since then is wanted: what this one does not hold is missing.
+    return typeof since === 'number' && sessionMs(want.log.session) > since ? 1 : start.from
+  }
+
+  /** Those who hold it say that a range is older than anyone here wants it. */
+  #tooOld(log: LogRef, range: SequenceRange): void {
+    const { store } = this.#components
+    const mine = store.log(log)
+    const isFresh = mine === undefined || (mine.head < mine.floor && range.from <= mine.floor)
+    if (isFresh) {
+      store.raiseFloor(log, range.to + 1).catch((error: unknown) => this.#writeFailed(error))
+      return
+    }
+    const { byRetention } = this.#oldest(log.channel)
+    this.#giveUp(log, range, byRetention ? 'expired' : 'unwanted')
+  }
+
+  #giveUp(log: LogRef, range: SequenceRange, reason: GiveUpReason): void {
+    const { store } = this.#components
+    store.giveUp(log, range, reason).catch((error: unknown) => this.#writeFailed(error))
+  }
+
+  #writeFailed(error: unknown): void {
+    if (!isSkeinError(error)) throw error
+    this.#components.logger.debug({ err: error }, 'the store did not take what sync found out')
+  }
+
+  /** The greatest age that is wanted of a channel; 0 = any. */
+  #oldest(channel: string): { maxAgeMs: number; byRetention: boolean } {
+    const since = this.#components.membership.since(channel)
+    const kept = this.#init.maxAgeMs(channel)
+    const wanted =
+      typeof since === 'number'
+        ? Math.max(0, this.#components.clock.now() - since) + AGE_MARGIN_MS
+        : Infinity
+    const maxAgeMs = Math.min(kept, wanted)
+    return {
+      maxAgeMs: Number.isFinite(maxAgeMs) ? Math.max(1, Math.floor(maxAgeMs)) : 0,
+      byRetention: kept < wanted
+    }
+  }
+}
+
+/** The first range that `theirs` holds and `mine` lacks and takes. */
+function lackedOf(mine: LogState | undefined, theirs: HeldRange): SequenceRange | undefined {
+  if (mine !== undefined) return missingRanges(mine, theirs)[0] ?? skippedOf(mine, theirs)
+  const first = heldRanges(theirs)[0]
+  return first === undefined ? undefined : { from: 1, to: first.to }
+}
+
+function skippedOf({ floor, skipped }: LogState, theirs: HeldRange): SequenceRange | undefined {
+  for (const range of skipped) {
+    for (const held of heldRanges(theirs)) {
+      const from = Math.max(range.from, held.from, floor)
+      const to = Math.min(range.to, held.to)
+      if (from <= to) return { from, to }
+    }
+  }
+  return undefined
+}
+
+function cutBelow(held: HeldRange, floor: number): HeldRange {
+  return {
+    floor: Math.max(held.floor, floor),
+    head: Math.max(held.head, floor - 1),
+    islands: held.islands.filter(({ to }) => to >= floor)
+  }
+}
+
+function entryOf({ floor, head, islands, publisher, session }: VectorEntry['held'] & LogRef): VectorEntry {
+  return { publisher, session, held: { floor, head, islands } }
+}
