@@ -51,6 +51,14 @@ export const LIMITS = {
   publishQueueBytes: 64 * MIB,
   /** Synced copies on other nodes that one call may ask for: a node dials at most so many peers. */
   replicas: 64,
+  /** Publishes that wait for synced copies elsewhere at once; ERR_BUSY above it: two seconds at 50,000 a second. */
+  replicaWaiters: 100_000,
+  /** Logs that one peer may have watched for such copies: twice the channels it may advertise. */
+  replicaWatches: 4096,
+  /** How long an idempotency id stands for one message, ms: longer than clients go on with a call that failed. */
+  idempotencyMs: 600_000,
+  /** Idempotency ids remembered at once, the oldest forgotten first: some 30 MiB of index. */
+  idempotencyIds: 100_000,
   /** A frame on a protocol stream between two peers: any pushed record, and what a message adds to it. */
   streamFrameBytes: 1 * MIB,
   /** Bytes waiting for one neighbour on its push stream; `publish` waits above it. */
@@ -105,6 +113,30 @@ export const LIMITS = {
   custodyRecordsPerSecond: 200,
   /** A custodian that has not answered after this time is not waited for, ms. */
   custodyTimeoutMs: 2_000,
+  /** Publishers whose ephemeral sequences are remembered; above it the one silent for longest is forgotten. */
+  ephemeralPublishers: 4096,
+  /** An announcement of a node, as JSON: heard by every node, so it stays a small record. */
+  presenceBytes: 16 * KIB,
+  /** Channels, services and groups in an announcement, each. */
+  presenceNames: 64,
+  /** Durable subscriptions in an announcement, those that lag most first. */
+  presenceSubscriptions: 256,
+  /** Addresses in an announcement. */
+  presenceAddresses: 8,
+  /** Shortest time between two announcements of an idle node, ms. */
+  presenceIntervalMs: 2_000,
+  /** Announcements a second in the whole mesh: with more nodes each announces less often. */
+  presencePerSecond: 50,
+  /** Longest interval an announcement may promise, ms: that of 30,000 nodes. */
+  presenceIntervalMaxMs: 600_000,
+  /** Peers remembered, on or off. */
+  knownPeers: 10_000,
+  /** How long a peer that is off is remembered, ms: 30 days. */
+  knownPeersMs: 30 * 24 * 3_600_000,
+  /** Durable subscriptions of the whole mesh that are listed. */
+  subscribers: 65_536,
+  /** Durable subscriptions of one peer that are listed. */
+  subscribersPerPeer: 1024,
   /** Everything must be closed this long after stop was asked for, ms; supervisors kill after 10 s or more. */
   stopTimeoutMs: 10_000
 } as const
@@ -137,6 +169,11 @@ const relations: ReadonlyArray<readonly [boolean, string]> = [
     LIMITS.channels < LIMITS.advertisedChannels,
     'the names of one link, twice those advertised, cover the channels joined'
   ],
+  [
+    LIMITS.presenceIntervalMs < LIMITS.presenceIntervalMaxMs,
+    'an idle node announces within the longest interval'
+  ],
+  [LIMITS.presenceBytes < LIMITS.batchBytes, 'an announcement fits one record'],
   [LIMITS.topicLevels <= LIMITS.topicBytes, 'a topic of empty levels fits']
 ]
 
