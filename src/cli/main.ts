@@ -6,9 +6,11 @@ import { addBench } from './bench.ts'
 import { addDoctor } from './doctor.ts'
 import { addKey } from './key.ts'
 import { addPub } from './pub.ts'
+import { addSend } from './send.ts'
 import { addStart } from './start.ts'
 import { addStatus } from './status.ts'
 import { addSub } from './sub.ts'
+import { addSubscriptions } from './subscriptions.ts'
 import { endQuietlyOnClosedPipe, reportError, say } from './terminal.ts'
 
 function createProgram(): Command {
@@ -21,7 +23,9 @@ function createProgram(): Command {
   addStart(program)
   addPub(program)
   addSub(program)
+  addSend(program)
   addStatus(program)
+  addSubscriptions(program)
   addKey(program)
   addDoctor(program)
   addBench(program)

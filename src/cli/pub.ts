@@ -1,24 +1,21 @@
-import type { Readable } from 'node:stream'
 import type { Command } from 'commander'
 import { SkeinError, isSkeinError } from '../core/errors.ts'
-import { LIMITS } from '../core/limits.ts'
 import { ApiClient, topicPath } from './api-client.ts'
 import { lineBatches } from './line-batches.ts'
+import { headerValue, messageHeaders, readPayload } from './message-input.ts'
+import type { MessageOptions } from './message-input.ts'
 import { locateNode } from './node-locator.ts'
 import { withNodeOptions } from './node-options.ts'
 import type { ClientOptions } from './node-options.ts'
 import { interruption, print, printJson, say } from './terminal.ts'
-import { parseCount, parseDuration, parsePair, usageError } from './units.ts'
+import { parseCount, parseDuration, usageError } from './units.ts'
 
-interface PubOptions extends ClientOptions {
+interface PubOptions extends ClientOptions, MessageOptions {
   readonly lines?: boolean
   readonly count?: string
-  readonly key?: string
-  readonly ttl?: string
   readonly priority?: string
+  readonly id?: string
   readonly confirm?: string
-  readonly contentType?: string
-  readonly header: readonly string[]
 }
 
 interface Published {
@@ -27,43 +24,20 @@ interface Published {
   readonly time: string
 }
 
-/** HTTP header values are bytes; UTF-8 goes through Node as Latin-1. */
-const headerValue = (text: string): string => Buffer.from(text, 'utf8').toString('latin1')
-
 function publishHeaders(options: PubOptions): Record<string, string> {
-  const headers: Record<string, string> = {}
-  if (options.key !== undefined) headers['skein-key'] = headerValue(options.key)
-  if (options.ttl !== undefined) {
-    headers['skein-ttl'] = String(parseDuration(options.ttl, '--ttl') / 1000)
-  }
+  const headers = messageHeaders(options)
   if (options.priority !== undefined) headers['skein-priority'] = options.priority
-  if (options.confirm !== undefined) headers['skein-confirm'] = options.confirm
-  if (options.contentType !== undefined) headers['content-type'] = options.contentType
-  for (const text of options.header) {
-    const [name, value] = parsePair(text, '--header')
-    if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name)) {
-      throw usageError('--header', `'${name}' is not a header name`)
-    }
-    headers[`skein-header-${name}`] = headerValue(value)
-  }
+  if (options.confirm !== undefined) headers['skein-confirm'] = confirmHeader(options.confirm)
+  if (options.id !== undefined) headers['skein-id'] = headerValue(options.id)
   return headers
 }
 
-/** All of standard input, or ERR_PAYLOAD_TOO_LARGE before it fills memory. */
-async function readInput(input: Readable): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of input) {
-    bytes += (chunk as Buffer).length
-    if (bytes > LIMITS.payloadBytes) {
-      throw new SkeinError(
-        'ERR_PAYLOAD_TOO_LARGE',
-        `Standard input is larger than ${LIMITS.payloadBytes} bytes, the largest payload; send less, or --lines`
-      )
-    }
-    chunks.push(chunk as Buffer)
-  }
-  return Buffer.concat(chunks)
+/** On the command line a time may have a unit; the header counts in seconds. */
+function confirmHeader(text: string): string {
+  return text.replace(
+    /(;\s*timeout=)(.+)$/,
+    (_all, before: string, time: string) => `${before}${parseDuration(time, '--confirm') / 1000}`
+  )
 }
 
 /** Shows how many lines are confirmed, when standard error is a terminal. */
@@ -131,13 +105,8 @@ async function publishData(
   options: PubOptions
 ): Promise<void> {
   const count = options.count === undefined ? 1 : parseCount(options.count, '--count')
-  const fromInput = data === undefined || data === '-'
-  if (data === undefined && process.stdin.isTTY) {
-    throw usageError('data', 'is missing; give it as an argument, or - to read standard input')
-  }
   const headers = publishHeaders(options)
-  if (!fromInput) headers['content-type'] ??= 'text/plain'
-  const body = fromInput ? await readInput(process.stdin) : data
+  const body = await readPayload(data, headers)
   const path = `/v1/publish/${topicPath(topic)}`
   const signal = interruption()
   for (let n = 0; n < count; n++) {
@@ -156,6 +125,11 @@ async function pub(topic: string, data: string | undefined, options: PubOptions)
   if (options.lines === true && data !== undefined && data !== '-') {
     throw usageError('--lines', 'reads standard input; leave out the data argument')
   }
+  if (options.id !== undefined && (options.lines === true || options.count !== undefined)) {
+    throw usageError('--id', 'is for one message; leave out --lines and --count')
+  }
+  // Wrong usage is wrong whether or not a node runs.
+  publishHeaders(options)
   const client = new ApiClient(await locateNode(options))
   try {
     if (options.lines === true) await publishLines(client, topic, options)
@@ -180,7 +154,8 @@ export function addPub(program: Command): void {
       .option('--key <key>', 'key, for last-value retention')
       .option('--ttl <duration>', 'do not deliver once older (500ms, 60s; bare = seconds)')
       .option('--priority <0-9>', 'carried with the message; nothing is ordered by it')
-      .option('--confirm <when>', 'stored (on disk here, default) or sent')
+      .option('--id <id>', 'idempotency id: within 10 minutes, the same id is the same message')
+      .option('--confirm <when>', 'stored (on disk here, default), sent, or replicas=2[;timeout=5]')
       .option('--content-type <type>', 'media type; default text/plain for an argument')
       .option('--header <name=value>', 'header of the message; repeatable', collect, [])
   ).action((topic: string, data: string | undefined, options: PubOptions) =>

@@ -7,6 +7,7 @@ export interface ReceivedEvent {
   readonly skeinid: string
   readonly skeintopic: string
   readonly skeinattempt: number
+  readonly skeinlate?: boolean
   readonly skeinheaders?: string
   readonly source: string
   readonly time: string
@@ -56,7 +57,8 @@ export function jsonLine(event: ReceivedEvent): string {
     publisher: event.source.slice(SOURCE_PREFIX.length),
     sequence: Number(event.sequence),
     time: event.time,
-    attempt: event.skeinattempt
+    attempt: event.skeinattempt,
+    late: event.skeinlate
   })}\n`
 }
 

@@ -23,6 +23,8 @@ const START_OPTIONS = {
   allowHost: { kind: 'list', flag: '--allow-host' },
   allowOrigin: { kind: 'list', flag: '--allow-origin' },
   networkKey: { kind: 'text', flag: '--network-key' },
+  keep: { kind: 'list', flag: '--keep' },
+  noCustodian: { kind: 'switch', flag: '--no-custodian' },
   insecureApi: { kind: 'switch', flag: '--insecure-api' },
   logLevel: { kind: 'text', flag: '--log-level' },
   verbose: { kind: 'switch', flag: '--verbose' },
@@ -30,6 +32,14 @@ const START_OPTIONS = {
 } as const satisfies Record<string, OptionSpec>
 
 type StartKey = keyof typeof START_OPTIONS
+
+/** Keys of the configuration file that say in the positive what a flag says in the negative. */
+const POSITIVE = ['mdns', 'custodian'] as const
+
+/** `mdns` -> `noMdns`: the key of the option that turns it off. */
+export function negativeOf(key: string): string {
+  return `no${key.charAt(0).toUpperCase()}${key.slice(1)}`
+}
 
 /** Keys of the configuration file that have no flag: they go to the node as they are. */
 const FILE_ONLY = ['channels', 'payloadBytes', 'reserveBytes', 'previousNetworkKey'] as const
@@ -96,7 +106,7 @@ async function readConfig(path: string): Promise<Source> {
   if (typeof content !== 'object' || Array.isArray(content)) {
     throw usageError('--config', `${path} is not a list of options, one 'key: value' a line`)
   }
-  const known = [...Object.keys(START_OPTIONS), 'mdns', ...FILE_ONLY]
+  const known = [...Object.keys(START_OPTIONS), ...POSITIVE, ...FILE_ONLY]
   const entries = Object.entries(content).map(([key, value]) => [camel(key), value] as const)
   for (const [key] of entries) {
     if (!known.includes(key)) {
@@ -104,8 +114,11 @@ async function readConfig(path: string): Promise<Source> {
     }
   }
   const config = Object.fromEntries(entries) as Record<string, unknown>
-  const { mdns, ...rest } = config
-  return mdns === undefined ? rest : { ...rest, noMdns: !switchOf(mdns, 'mdns') }
+  for (const key of POSITIVE) {
+    const value = config[key]
+    if (value !== undefined) config[negativeOf(key)] = !switchOf(value, key)
+  }
+  return config
 }
 
 /** Flags before environment before file. Rejects with ERR_OPTIONS naming the option. */

@@ -67,6 +67,8 @@ async function openNode(
       ...(options.announce === undefined ? {} : { announce: [...options.announce] }),
       ...(options.join === undefined ? {} : { join: [...options.join] }),
       ...(options.networkKey === undefined ? {} : { networkKey: options.networkKey }),
+      ...(options.keep === undefined ? {} : { keep: [...options.keep] }),
+      ...(options.noCustodian === undefined ? {} : { custodian: !options.noCustodian }),
       mdns: options.noMdns !== true,
       dataDir,
       logger
@@ -254,6 +256,8 @@ export function addStart(program: Command): void {
     .option('--allow-host <host>', 'name allowed in the Host header; repeatable', collect)
     .option('--allow-origin <origin>', 'web origin that may call the API; repeatable', collect)
     .option('--network-key <file>', 'only nodes with the same key may join; default: an open mesh')
+    .option('--keep <filter>', 'hold these channels for others, unread; repeatable', collect)
+    .option('--no-custodian', 'keep no sealed messages for peers that are away')
     .option('--insecure-api', 'ask for no API token, on loopback only')
     .addOption(
       new Option('--log-level <level>', 'least level to log; default: warn').choices(LOG_LEVELS)
@@ -266,7 +270,12 @@ export function addStart(program: Command): void {
       '\nEvery option may also be given as SKEIN_<NAME> (lists with commas). Flags go before the environment, the environment before the file.'
     )
     .action((flags: Record<string, unknown>) => {
-      const { mdns, ...rest } = flags
-      return start(mdns === false ? { ...rest, noMdns: true } : rest)
+      const { mdns, custodian, ...rest } = flags
+      // What was not said must not count as said: the environment and the file come next.
+      return start({
+        ...rest,
+        ...(mdns === false ? { noMdns: true } : {}),
+        ...(custodian === false ? { noCustodian: true } : {})
+      })
     })
 }

@@ -1,35 +1,17 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { SkeinError, isSkeinError } from '../core/errors.ts'
-import type { NodeStatus, PeerStatus, SubscriptionStatus, TopicStatus } from '../node/contract.ts'
-import { ApiClient } from './api-client.ts'
-import { locateNode } from './node-locator.ts'
+import type { NodeStatus, PeerStatus, TopicStatus } from '../node/contract.ts'
 import { withNodeOptions } from './node-options.ts'
 import type { ClientOptions } from './node-options.ts'
+import { ask } from './question.ts'
+import type { Json } from './question.ts'
 import { print, printJson, shown, table } from './terminal.ts'
 import { parseDuration } from './units.ts'
-
-/** What JSON makes of a type: dates are text. */
-type Json<Type> = Type extends Date
-  ? string
-  : Type extends object
-    ? { readonly [Key in keyof Type]: Json<Type[Key]> }
-    : Type
 
 type Status = Json<NodeStatus>
 type Peer = Json<PeerStatus>
 type Topic = Json<TopicStatus>
-type Registered = Json<SubscriptionStatus>
-
-/** Asks the chosen node one question. */
-async function ask<Result>(options: ClientOptions, path: string, method = 'GET'): Promise<Result> {
-  const client = new ApiClient(await locateNode(options))
-  try {
-    return await client.json<Result>(method, path)
-  } finally {
-    client.close()
-  }
-}
 
 function statusText(status: Status): string {
   const { store, peers } = status
@@ -44,7 +26,8 @@ function statusText(status: Status): string {
     ['peers', `${peers.connected} connected, ${peers.known} known`],
     ['store', `${store.condition}, ${store.records} records, ${store.bytes} bytes`],
     ['channels', status.topics.join(' ') || '-'],
-    ['messages', `${status.published} published, ${status.delivered} delivered since start`]
+    ['messages', `${status.published} published, ${status.delivered} delivered since start`],
+    ['outbox', `${status.outbox} waiting`]
   ]
   return `${rows.map(([name, value]) => `${(name ?? '').padEnd(11)} ${shown(value ?? '')}`).join('\n')}\n`
 }
@@ -82,14 +65,17 @@ async function peers(options: ClientOptions): Promise<void> {
   if (options.json === true) return printJson(found)
   if (found.length === 0) return print('no peers yet; skein doctor looks for the reason\n')
   const rows = found.map((peer) => [
-    peer.peerId,
     peer.name ?? '-',
-    peer.connected ? 'connected' : peer.state,
+    peer.peerId,
+    peer.state,
+    peer.connected ? 'connected' : '-',
+    peer.custodian ? 'yes' : '-',
     peer.roundTripMs === undefined ? '-' : `${peer.roundTripMs.toFixed(1)} ms`,
     peer.lastSeen ?? '-',
     peer.addresses.join(' ') || '-'
   ])
-  return print(table(['PEER', 'NAME', 'STATE', 'ROUND TRIP', 'LAST SEEN', 'ADDRESSES'], rows))
+  const head = 'NAME,PEER,STATE,LINK,CUSTODIAN,ROUND TRIP,LAST SEEN,ADDRESSES'
+  return print(table(head.split(','), rows))
 }
 
 async function topics(options: ClientOptions): Promise<void> {
@@ -109,20 +95,6 @@ async function topics(options: ClientOptions): Promise<void> {
   )
 }
 
-async function subscriptions(options: ClientOptions): Promise<void> {
-  const found = await ask<Registered[]>(options, '/v1/subscriptions')
-  if (options.json === true) return printJson(found)
-  const rows = found.map((one) => [
-    one.durable ?? '-',
-    one.filter,
-    one.open ? 'open' : 'closed',
-    String(one.inFlight),
-    String(one.lag),
-    one.createdAt
-  ])
-  return print(table(['NAME', 'FILTER', 'STATE', 'IN FLIGHT', 'LAG', 'CREATED'], rows))
-}
-
 export function addStatus(program: Command): void {
   withNodeOptions(
     program
@@ -135,16 +107,4 @@ export function addStatus(program: Command): void {
   withNodeOptions(program.command('topics').description('list the channels the node holds')).action(
     topics
   )
-  const command = withNodeOptions(
-    program.command('subscriptions').description('list the durable subscriptions of the node')
-  ).action(subscriptions)
-  withNodeOptions(
-    command
-      .command('rm')
-      .description('delete a durable subscription and its cursor')
-      .argument('<name>', 'name of the subscription')
-  ).action(async (name: string, _options: ClientOptions, self: Command) => {
-    const path = `/v1/subscriptions/${encodeURIComponent(name)}`
-    await ask<undefined>(self.optsWithGlobals<ClientOptions>(), path, 'DELETE')
-  })
 }

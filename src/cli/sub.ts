@@ -22,6 +22,7 @@ interface SubOptions extends ClientOptions {
   readonly count?: string
   readonly timeout?: string
   readonly maxInFlight?: string
+  readonly onGap?: string
 }
 
 /** A node that restarts is waited for this long, ms. */
@@ -107,7 +108,7 @@ class Subscriber {
   }
 
   #query(): string {
-    const { durable, from, maxInFlight } = this.#options
+    const { durable, from, maxInFlight, onGap } = this.#options
     const query = new URLSearchParams({ filter: this.#filter, data: 'base64' })
     const begin = durable === undefined ? (this.#since ?? from) : from
     if (begin !== undefined) query.set('from', begin)
@@ -117,6 +118,7 @@ class Subscriber {
     }
     if (maxInFlight !== undefined) query.set('maxInFlight', maxInFlight)
     else if (durable !== undefined) query.set('maxInFlight', String(MAX_IN_FLIGHT))
+    if (onGap !== undefined) query.set('onGap', onGap)
     return query.toString()
   }
 
@@ -229,12 +231,19 @@ export function addSub(program: Command): void {
     program
       .command('sub')
       .description('print the messages of a topic filter')
-      .argument('<filter>', 'topic filter, like orders/# (quote it)')
+      .argument(
+        '<filter>',
+        'topic filter, like orders/#, or @me/# for what was sent to the node (quote it)'
+      )
       .option('--durable <name>', "the node's own cursor: go on where this name left off")
       .option('--from <start>', 'now (default), earliest, last, a time, or cursor:<cursor>')
       .option('--raw', 'print only the payloads, one a line, as they came')
       .option('--count <n>', 'end after n messages')
       .option('--timeout <duration>', 'end after this time (500ms, 60s; bare = seconds)')
       .option('--max-in-flight <n>', 'messages printed and not yet acknowledged, at most')
+      .option(
+        '--on-gap <what>',
+        'with --durable: wait (default) for missing messages, or skip them'
+      )
   ).action((filter: string, options: SubOptions) => sub(filter, options))
 }

@@ -36,3 +36,16 @@ export function parsePair(text: string, option: string): readonly [string, strin
   if (equals < 1) throw usageError(option, `'${text}' is not name=value`)
   return [text.slice(0, equals), text.slice(equals + 1)]
 }
+
+const SHOWN: ReadonlyArray<readonly [string, number]> = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['min', 60_000],
+  ['s', 1000]
+]
+
+/** A length of time for people, in the largest unit that fits it: `3 h`. */
+export function durationText(ms: number): string {
+  const [unit, size] = SHOWN.find(([, least]) => ms >= least) ?? ['s', 1000]
+  return `${Math.max(0, Math.floor(ms / size))} ${unit}`
+}

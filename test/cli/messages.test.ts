@@ -232,7 +232,7 @@ describe('cli status', () => {
       run(['subscriptions', ...b.at])
     ])
     expect(status).toMatchObject({ code: 0, text: expect.stringContaining(b.node.peerId) })
-    expect(peers.text).toMatch(/PEER.*\nother +- +down/)
+    expect(peers.text).toMatch(/^NAME +PEER.*\nben +12D3\w+ +suspect/)
     expect(JSON.parse(topics.text)).toMatchObject([{ channel: 'orders' }])
     expect(subscriptions.text).toMatch(/NAME.*\nd +a\/#/)
   })

@@ -5,7 +5,7 @@ import { defaultDataDir, readApiFile, userDataHome, writeApiFile } from '../../s
 import { locateNode } from '../../src/cli/node-locator.ts'
 import { resolveStartOptions, variableOf } from '../../src/cli/start-options.ts'
 import { escapeControls } from '../../src/cli/terminal.ts'
-import { parseDuration } from '../../src/cli/units.ts'
+import { durationText, parseDuration } from '../../src/cli/units.ts'
 import { run, tempFolder } from './command.ts'
 
 /** A pid that no process has: above the largest the kernel gives. */
@@ -20,6 +20,8 @@ describe('cli usage', () => {
       'start',
       'pub',
       'sub',
+      'send',
+      'outbox',
       'status',
       'peers',
       'topics',
@@ -35,6 +37,11 @@ describe('cli usage', () => {
     [['nothing'], "unknown command 'nothing'"],
     [['pub'], "missing required argument 'topic'"],
     [['sub', 'a', '--group', 'g'], "unknown option '--group'"],
+    [['send', 'ben'], "missing required argument 'topic'"],
+    [['send', 'ben', 'a', 'x', '--wait', 'soon'], "--wait: 'soon' is not a duration"],
+    [['send', 'ben', 'a', 'x', '--custodians', 'all'], '--custodians'],
+    [['pub', 'a', '--lines', '--id', 'x'], '--id'],
+    [['pub', 'a', 'x', '--confirm', 'replicas=2;timeout=soon'], '--confirm'],
     [['pub', 'a', 'b', '--retain'], "unknown option '--retain'"],
     [['start', '--mqtt', 'x'], "unknown option '--mqtt'"],
     [['start', '--http', 'nowhere'], "'nowhere' is not host:port"],
@@ -67,6 +74,12 @@ describe('cli usage', () => {
     }
   })
 
+  it('usage: lengths of time are shown in the largest unit that fits', () => {
+    expect(
+      [-5, 0, 59_999, 60_000, 3 * 3_600_000 + 1, 50 * 3_600_000].map((ms) => durationText(ms))
+    ).toEqual(['0 s', '0 s', '59 s', '1 min', '3 h', '2 d'])
+  })
+
   it('usage: control characters cannot reach a terminal', () => {
     expect(escapeControls('a\u001b[31m\u0007\u009b\r\n\u202eb\tä')).toBe(
       'a\\x1b[31m\\x07\\x9b\\x0d\\n\\u202eb\tä'
@@ -80,7 +93,7 @@ describe('cli start options', () => {
     const config = join(folder, 'skein.yaml')
     await writeFile(
       config,
-      'name: file\nmesh: file\ndata-dir: file\nhttp: "off"\nmdns: false\njoin: [a, b]\nchannels:\n  orders/#:\n    retention: { maxAgeMs: 5 }\n'
+      'name: file\nmesh: file\ndata-dir: file\nhttp: "off"\nmdns: false\ncustodian: false\nkeep: orders/#\njoin: [a, b]\nchannels:\n  orders/#:\n    retention: { maxAgeMs: 5 }\n'
     )
     const env = { SKEIN_NAME: 'env', SKEIN_MESH: 'env', SKEIN_ALLOW_HOST: 'x, y' }
     const options = await resolveStartOptions({ name: 'flag', config }, env)
@@ -90,13 +103,20 @@ describe('cli start options', () => {
       dataDir: 'file',
       http: 'off',
       noMdns: true,
+      noCustodian: true,
+      keep: ['orders/#'],
       join: ['a', 'b'],
       allowHost: ['x', 'y'],
       listen: undefined,
       fileOnly: { channels: { 'orders/#': { retention: { maxAgeMs: 5 } } } }
     })
     expect(variableOf('networkKey')).toBe('SKEIN_NETWORK_KEY')
-    expect((await resolveStartOptions({}, { SKEIN_NO_MDNS: '1' })).noMdns).toBe(true)
+    const said = { SKEIN_NO_MDNS: '1', SKEIN_NO_CUSTODIAN: '0', SKEIN_KEEP: 'a/#, b' }
+    expect(await resolveStartOptions({}, said)).toMatchObject({
+      noMdns: true,
+      noCustodian: false,
+      keep: ['a/#', 'b']
+    })
   })
 
   it.each([

@@ -1,9 +1,29 @@
 import { SkeinError } from '../../src/core/errors.ts'
-import type { Data, OutboxEntry, SendOptions, Sent } from '../../src/node/contract.ts'
+import type {
+  Data,
+  OutboxEntry,
+  SendOptions,
+  Sent,
+  SubscriberStatus
+} from '../../src/node/contract.ts'
 
 /** The peer that is known by the name 'ben'. */
 export const BEN = '12D3KooWBenBenBenBenBenBenBenBenBenBenBenBenBenBenB'
 const WEEK_MS = 604_800_000
+
+/** A durable subscription of his, who was heard of three hours ago. */
+export function subscriberAtBen(): SubscriberStatus {
+  return {
+    peerId: BEN,
+    node: 'ben',
+    subscription: 'billing',
+    filter: 'orders/#',
+    lag: 7,
+    state: 'down',
+    lastSeen: new Date(Date.now() - 3 * 3_600_000),
+    createdAt: new Date(1000)
+  }
+}
 
 /** A copy of what was given. */
 export function bytesOf(data: Data): Uint8Array {

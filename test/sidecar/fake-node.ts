@@ -21,7 +21,7 @@ import type {
 } from '../../src/node/contract.ts'
 import { LIMITS } from '../../src/core/limits.ts'
 import type { SubscriptionEvents } from '../../src/delivery/contract.ts'
-import { BEN, FakeInbox, bytesOf } from './fake-inbox.ts'
+import { BEN, FakeInbox, bytesOf, subscriberAtBen } from './fake-inbox.ts'
 
 export const PEER = '12D3KooWFakeFakeFakeFakeFakeFakeFakeFakeFakeFakeFake'
 const SESSION = '0192f00dba5e0001'
@@ -251,8 +251,8 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
       return found === -1 ? this.log.length : found
     }
     const match = /^fake\.(\d+)$/.exec(from.cursor)
-    if (match === null) throw new SkeinError('ERR_CURSOR_UNKNOWN', 'not a cursor of this store')
-    return Number(match[1])
+    if (match !== null) return Number(match[1])
+    throw new SkeinError('ERR_CURSOR_UNKNOWN', 'not a cursor of this store')
   }
 
   message(stored: Stored, attempt: number, settle: Pick<Message, 'ack' | 'nack'>): Message {
@@ -327,7 +327,8 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
       limits: {
         maxInFlight: state.options.maxInFlight ?? LIMITS.maxInFlight,
         ackTimeoutMs: state.options.ackTimeoutMs ?? LIMITS.ackTimeoutMs,
-        gapTimeoutMs: state.options.gapTimeoutMs ?? LIMITS.gapTimeoutMs
+        gapTimeoutMs: state.options.gapTimeoutMs ?? LIMITS.gapTimeoutMs,
+        onGap: state.options.onGap ?? 'wait'
       }
     }))
   }
@@ -347,21 +348,12 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
   async skipGaps(name: string): Promise<Gap[]> {
     if (!this.durables.has(name)) throw new SkeinError('ERR_SUBSCRIPTION_UNKNOWN', 'unknown')
     const gaps = this.gaps.get(name) ?? []
-    this.gaps.delete(name)
+    this.gaps.set(name, [])
     return gaps.map((gap) => ({ ...gap, reason: 'skipped' }))
   }
 
   async subscribers(): Promise<SubscriberStatus[]> {
-    const remote = {
-      peerId: BEN,
-      node: 'ben',
-      subscription: 'billing',
-      filter: 'orders/#',
-      lag: 7,
-      state: 'down' as const,
-      lastSeen: new Date(Date.now() - 3 * 3_600_000),
-      createdAt: new Date(1000)
-    }
+    const remote = subscriberAtBen()
     const own = [...this.durables.values()].map((state) => ({
       peerId: PEER,
       node: this.name,

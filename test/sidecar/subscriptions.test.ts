@@ -46,6 +46,11 @@ describe('sidecar durable subscriptions', () => {
         details: { field, registered: LIMITS[field], asked: 100 }
       })
     }
+    const skipping = await b.json('PUT', '/v1/subscriptions/d', { filter: 'a', onGap: 'skip' })
+    expect(skipping.problem()).toMatchObject({
+      code: 'ERR_SUBSCRIPTION_CONFLICT',
+      details: { field: 'onGap', registered: 'wait', asked: 'skip' }
+    })
     await pull(b, {})
     const busy = await b.json('PUT', '/v1/subscriptions/d', { filter: 'b' })
     expect(busy.problem().code).toBe('ERR_SUBSCRIPTION_CONFLICT')
