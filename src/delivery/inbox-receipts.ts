@@ -1,0 +1,229 @@
+import type { Emitter, Events } from '../core/events.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { Logger } from '../core/logger.ts'
+import type { PeerId } from '../mesh/contract.ts'
+import type { LogRef, LogState, SequenceRange, Store, ValueSpace } from '../store/contract.ts'
+import {
+  covers,
+  inboxChannel,
+  type InboxReceipt,
+  isInbox,
+  openReceipt,
+  signReceipt
+} from '../wire/inbox-receipt.ts'
+import type { Signer } from '../wire/signature.ts'
+
+export interface InboxReceiptsComponents {
+  readonly store: Pick<Store, 'flush' | 'log' | 'raiseFloor' | 'values'>
+  readonly signer: Signer
+  readonly logger: Logger
+}
+
+export interface InboxReceiptsInit {
+  /** PeerId of the signer, as text. */
+  readonly self: PeerId
+}
+
+export interface InboxReceiptsEvents {
+  /** A receipt that says more than those before is kept. `upTo`: the end of its last range. */
+  received: { log: LogRef; ranges: readonly SequenceRange[]; upTo: number }
+}
+
+interface Kept {
+  readonly bytes: Uint8Array
+  readonly receipt: InboxReceipt
+}
+
+interface Issued {
+  readonly ranges: readonly SequenceRange[]
+  readonly bytes: Uint8Array
+}
+
+/**
+ * Receipts of inboxes, on both sides: a recipient signs what it holds; a sender and a custodian keep the newest
+ * receipt of each log and let go of what it covers.
+ */
+export class InboxReceipts {
+  readonly #components: InboxReceiptsComponents
+  readonly #init: InboxReceiptsInit
+  readonly #emitter: Emitter<InboxReceiptsEvents>
+  readonly #values: ValueSpace
+  readonly #kept = new Map<string, Kept>()
+  /** Receipts of this node's own inbox, for as long as what they say is true. */
+  readonly #issued = new Map<string, Issued>()
+  /** Writes that are under way. */
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(
+    components: InboxReceiptsComponents,
+    init: InboxReceiptsInit,
+    emitter: Emitter<InboxReceiptsEvents>
+  ) {
+    this.#components = components
+    this.#init = init
+    this.#emitter = emitter
+    this.#values = components.store.values('receipts')
+  }
+
+  get events(): Events<InboxReceiptsEvents> {
+    return this.#emitter
+  }
+
+  /** Reads the receipts kept; those of logs that are gone are forgotten. The store must be started. */
+  async start(): Promise<void> {
+    for (const [key, bytes] of await this.#values.entries()) {
+      const receipt = openReceipt(bytes)
+      this.#kept.set(key, { bytes, receipt })
+    }
+    await this.prune()
+  }
+
+  /** Resolves when what was accepted is written. */
+  async stop(): Promise<void> {
+    await this.#writing
+  }
+
+  /**
+   * What this node holds of a log in its own inbox, on disk and synced, signed. Undefined for other logs and while
+   * nothing is held. Rejects with ERR_STORE_WRITE, ERR_STORE_FAILED where it cannot be synced.
+   */
+  async receiptFor(log: LogRef): Promise<Uint8Array | undefined> {
+    const { signer, store } = this.#components
+    if (log.channel !== inboxChannel(this.#init.self)) return undefined
+    const state = store.log(log)
+    // Taken before the sync: what comes after it may not be on disk yet.
+    const ranges = state === undefined ? [] : heldOf(state).slice(-LIMITS.receiptRanges)
+    if (ranges.length === 0) return undefined
+    const key = keyOf(this.#init.self, log)
+    const issued = this.#issued.get(key)
+    if (issued !== undefined && sameRanges(issued.ranges, ranges)) return issued.bytes
+    await store.flush()
+    const { publisher, session } = log
+    const bytes = signReceipt({ publisher, session, ranges }, signer)
+    this.#issued.set(key, { ranges, bytes })
+    return bytes
+  }
+
+  /** The receipt kept of a log in somebody's inbox. */
+  held(log: LogRef): Uint8Array | undefined {
+    return this.#find(log)?.bytes
+  }
+
+  /** Does a receipt that is kept cover the message? */
+  isReceived(log: LogRef, sequence: number): boolean {
+    return covers(this.#find(log)?.receipt.ranges ?? [], sequence)
+  }
+
+  /**
+   * Takes a receipt from whoever shows it: keeps it, tells of it, and lets go of what it covers. One of a log that
+   * is not held here is passed over. Throws ERR_RECORD where it is malformed or not signed by the recipient.
+   */
+  accept(bytes: Uint8Array, from: PeerId): void {
+    const { logger, store } = this.#components
+    const receipt = openReceipt(bytes)
+    const log = logOf(receipt)
+    const key = keyOf(receipt.recipient, receipt)
+    if (receipt.recipient === this.#init.self || store.log(log) === undefined) return
+    const known = this.#kept.get(key)
+    if (known !== undefined && !saysMore(receipt.ranges, known.receipt.ranges)) return
+    // A receipt may outlive the frame it came in.
+    const kept = { bytes: Uint8Array.from(bytes), receipt }
+    // Of two that each say something new, the longer one is kept and both are acted upon.
+    if (known === undefined || countOf(receipt.ranges) >= countOf(known.receipt.ranges)) {
+      this.#kept.set(key, kept)
+    }
+    this.#writing = this.#writing
+      .then(() => this.#settle(kept, key))
+      .catch((error: unknown) => {
+        // Still in memory, and shown again by whoever has it: nothing is lost but time.
+        logger.warn({ err: error, from, log }, 'a receipt could not be written')
+      })
+  }
+
+  /** Forgets the receipts of logs that are gone. */
+  async prune(): Promise<void> {
+    for (const [key, { receipt }] of this.#kept) {
+      if (this.#components.store.log(logOf(receipt)) !== undefined) continue
+      this.#kept.delete(key)
+      await this.#values.delete(key)
+    }
+    for (const key of this.#issued.keys()) {
+      const [, publisher = '', session = ''] = key.split('/')
+      const log = { channel: inboxChannel(this.#init.self), publisher, session }
+      if (this.#components.store.log(log) === undefined) this.#issued.delete(key)
+    }
+  }
+
+  #find(log: LogRef): Kept | undefined {
+    if (!isInbox(log.channel)) return undefined
+    return this.#kept.get(keyOf(log.channel.slice(1), log))
+  }
+
+  async #settle(kept: Kept, key: string): Promise<void> {
+    const { ranges } = kept.receipt
+    const log = logOf(kept.receipt)
+    // Before anything is let go: after a crash the receipt must still say why it is gone.
+    if (this.#kept.get(key) === kept) await this.#values.put(key, kept.bytes)
+    this.#emitter.emit('received', { log, ranges, upTo: ranges.at(-1)?.to ?? 0 })
+    if (log.publisher !== this.#init.self) await this.#free(log, ranges)
+  }
+
+  /** A custodian's copy goes up to the first message that was not received. */
+  async #free(log: LogRef, ranges: readonly SequenceRange[]): Promise<void> {
+    const { store } = this.#components
+    const state = store.log(log)
+    if (state === undefined) return
+    const held = heldOf(state)
+    const last = held.at(-1)
+    if (last === undefined) return
+    await store.raiseFloor(log, firstUncovered(held, ranges) ?? last.to + 1)
+  }
+}
+
+/** What is held of a log, without what was given up below its head: ascending, not touching. */
+export function heldOf(state: LogState): SequenceRange[] {
+  const held: SequenceRange[] = []
+  let from = state.floor
+  for (const range of state.voids) {
+    if (range.from > from) held.push({ from, to: range.from - 1 })
+    from = Math.max(from, range.to + 1)
+  }
+  if (from <= state.head) held.push({ from, to: state.head })
+  return [...held, ...state.islands]
+}
+
+/** The first sequence of `held` that `ranges` do not cover. Both ascending, `ranges` not touching. */
+function firstUncovered(
+  held: readonly SequenceRange[],
+  ranges: readonly SequenceRange[]
+): number | undefined {
+  for (const { from, to } of held) {
+    const around = ranges.find((range) => range.from <= from && from <= range.to)
+    if (around === undefined) return from
+    if (around.to < to) return around.to + 1
+  }
+  return undefined
+}
+
+function saysMore(ranges: readonly SequenceRange[], known: readonly SequenceRange[]): boolean {
+  return firstUncovered(ranges, known) !== undefined
+}
+
+function countOf(ranges: readonly SequenceRange[]): number {
+  return ranges.reduce((sum, { from, to }) => sum + to - from + 1, 0)
+}
+
+function sameRanges(a: readonly SequenceRange[], b: readonly SequenceRange[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every(({ from, to }, index) => from === b[index]?.from && to === b[index]?.to)
+  )
+}
+
+function logOf({ publisher, recipient, session }: InboxReceipt): LogRef {
+  return { channel: inboxChannel(recipient), publisher, session }
+}
+
+function keyOf(recipient: string, log: { publisher: string; session: string }): string {
+  return `${recipient}/${log.publisher}/${log.session}`
+}
