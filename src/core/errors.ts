@@ -25,6 +25,12 @@ export const ERRORS = {
     false,
     'An option or argument is unknown, missing or out of its range.'
   ),
+  ERR_SCENARIO: spec(
+    400,
+    2,
+    false,
+    'A scenario of the simulator is wrong; details say the line, the column and the path.'
+  ),
   ERR_TOPIC: spec(400, 2, false, 'The topic is not a valid topic name to publish to.'),
   ERR_FILTER: spec(400, 2, false, 'The filter is not a valid topic filter.'),
   ERR_PAYLOAD: spec(
