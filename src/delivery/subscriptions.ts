@@ -3,7 +3,6 @@ import { SkeinError } from '../core/errors.ts'
 import type { Emitter, Events } from '../core/events.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
-import type { Transport } from '../mesh/contract.ts'
 import type { Gaps, Hole } from '../replication/gaps.ts'
 import type { Backfill } from '../replication/backfill.ts'
 import type { Membership, Since } from '../replication/membership.ts'
@@ -20,12 +19,14 @@ import type {
 } from './contract.ts'
 import type { Decoder } from './decoder.ts'
 import type { Feed } from './feed.ts'
+import type { Interest, Interests } from './interests.ts'
+import { defaultFrom, lagOf, limitsOf, sinceOf } from './registration.ts'
 import { startCursor } from './start-cursor.ts'
 import { type DeliveryStats, OpenSubscription } from './subscription.ts'
 
 export interface SubscriptionsComponents {
   readonly store: Store
-  readonly transport: Transport
+  readonly interests: Interests
   readonly feed: Feed
   readonly decoder: Decoder
   readonly gaps: Gaps
@@ -42,8 +43,6 @@ export interface SubscriptionsInit {
 }
 
 export interface SubscriptionsEvents {
-  /** A wildcard subscription could not join one more channel. */
-  'channels:limit': { filter: string; channel: string }
   /** Retention took messages that a durable subscription was not done with. */
   'retention:unread': { channel: string; subscription: string; messages: number }
   /** A durable subscription was registered, or forgotten. */
@@ -53,20 +52,15 @@ export interface SubscriptionsEvents {
   slow: { filter: string; durable: string | undefined; lag: number }
 }
 
-/** A subscription as far as its filter and its channels are concerned. */
-interface Interest {
+interface Opened {
   readonly filter: ParsedFilter
-  /** From when on its channels are wanted. */
   readonly since: Since
-  /** What lets go of each channel that was joined for it. */
-  readonly held: Map<string, () => void>
-}
-
-interface Opened extends Interest {
   readonly subscription: OpenSubscription
   readonly from: From
   readonly createdAt: number
   readonly tuning: SubscriptionLimits
+  /** Of an ephemeral one; a durable one's is kept when it is closed. */
+  interest: Interest | undefined
 }
 
 /** How often subscriptions look after what takes time, ms. */
@@ -114,13 +108,13 @@ export class Subscriptions {
   }
 
   start(): void {
-    const { clock, receiver, store, transport } = this.#components
+    const { clock, interests, receiver, store } = this.#components
+    interests.onChannel((channel) => this.#discovered(channel))
     for (const registration of store.registrations()) this.#hold(registration)
     this.#cleanup.push(
       receiver.events.on('island', ({ record }) => {
         for (const subscription of this.#open.keys()) subscription.island(record)
       }),
-      store.events.on('journal', ({ channel }) => this.#discover(channel)),
       store.events.on('trimmed', ({ channel, first }) => void this.#trimmed(channel, first)),
       store.events.on('given-up', ({ log, range, reason }) => {
         if (reason === 'unwanted') return
@@ -128,8 +122,7 @@ export class Subscriptions {
         for (const subscription of this.#open.keys()) {
           subscription.passedOver({ channel, publisher, session, ...range, reason })
         }
-      }),
-      transport.events.on('channel:seen', ({ channel }) => this.#discover(channel))
+      })
     )
     this.#ticker = every(clock, TICK_MS, () => {
       for (const subscription of this.#open.keys()) {
@@ -155,7 +148,7 @@ export class Subscriptions {
     const registration = durable === undefined ? undefined : this.#find(durable)
     if (durable !== undefined) this.#assertFree(durable, filter.filter, registration)
     const from = options.from ?? defaultFrom(filter, durable)
-    const tuning = tuningOf(options, registration)
+    const tuning = limitsOf(options, registration)
     const createdAt = registration?.createdAt ?? clock.now()
     const subscription = new OpenSubscription(
       { ...this.#components, stats: this.stats },
@@ -179,7 +172,7 @@ export class Subscriptions {
             since: sinceOf(from, createdAt, registration),
             createdAt,
             tuning,
-            held: new Map()
+            interest: undefined
           })
         },
         close: async (self) => this.#close(self)
@@ -197,7 +190,7 @@ export class Subscriptions {
       this.#components.store.registrations().map(async (registration) => {
         const open = this.#names.get(registration.name)
         const status = open === undefined ? await this.#idleStatus(registration) : open.status()
-        return { ...status, limits: tuningOf({}, registration) }
+        return { ...status, limits: limitsOf({}, registration) }
       })
     )
   }
@@ -220,7 +213,7 @@ export class Subscriptions {
     if (registration === undefined) throw unknown(name)
     const { gaps, store } = this.#components
     const skipped: Gap[] = []
-    for (const channel of this.#channelsOf(parseFilter(registration.filter))) {
+    for (const channel of this.#components.interests.channelsOf(parseFilter(registration.filter))) {
       for (const { from, publisher, session, to } of gaps.in(channel)) {
         const log = { channel, publisher, session }
         await store.giveUp(log, { from, to }, 'skipped')
@@ -255,20 +248,22 @@ export class Subscriptions {
   }
 
   async #start(opened: Opened): Promise<void> {
-    const { backfill, feed } = this.#components
+    const { backfill, feed, interests } = this.#components
     const { filter, subscription } = opened
     const name = subscription.durable
     this.#open.set(subscription, opened)
     if (name === undefined || this.#registered.get(name) === undefined) {
-      for (const channel of this.#channelsOf(filter)) this.#join(opened, channel)
+      opened.interest = interests.hold(filter, opened.since)
     }
     if (opened.from !== 'now' && !this.#isRegistered(name)) {
-      for (const channel of this.#channelsOf(filter)) await backfill.fill(channel, opened.since)
+      for (const channel of interests.channelsOf(filter)) {
+        await backfill.fill(channel, opened.since)
+      }
     }
     // First, so that a lane that is up to date misses no offer.
     feed.listen(filter.filter, subscription)
     const cursors = name === undefined ? undefined : await this.#cursors(name, opened)
-    for (const channel of this.#channelsOf(filter)) {
+    for (const channel of this.#components.interests.channelsOf(filter)) {
       const cursor =
         cursors?.get(channel) ?? (await this.#cursorFor(opened, channel, cursors === undefined))
       subscription.addLane(channel, cursor)
@@ -281,7 +276,7 @@ export class Subscriptions {
     const { filter } = opened
     if (this.#find(name) !== undefined) return store.cursors(name)
     const cursors = new Map<string, CursorState>()
-    for (const channel of this.#channelsOf(filter)) {
+    for (const channel of this.#components.interests.channelsOf(filter)) {
       cursors.set(channel, await this.#cursorFor(opened, channel, true))
     }
     const registration = {
@@ -291,8 +286,8 @@ export class Subscriptions {
       options: { ...opened.tuning, since: opened.since }
     }
     await store.register(registration, cursors)
-    this.#registered.set(name, { filter, since: opened.since, held: new Map(opened.held) })
-    opened.held.clear()
+    if (opened.interest !== undefined) this.#registered.set(name, opened.interest)
+    opened.interest = undefined
     this.#emitter.emit('registered', registration)
     return cursors
   }
@@ -300,7 +295,8 @@ export class Subscriptions {
   /** Where to begin in a channel: as asked at the creation, later from the time of the creation. */
   #cursorFor(opened: Opened, channel: string, isNew: boolean): Promise<CursorState> {
     const { feed, store } = this.#components
-    const from = isNew ? opened.from : new Date(opened.createdAt)
+    const { from: asked, since } = opened
+    const from = isNew ? asked : since === 'all' ? 'earliest' : new Date(since)
     return startCursor({ store, feed }, { from, channel, filter: opened.filter })
   }
 
@@ -311,28 +307,16 @@ export class Subscriptions {
     if (opened === undefined) return
     this.#open.delete(subscription)
     this.#components.feed.unlisten(opened.filter.filter, subscription)
-    for (const release of opened.held.values()) release()
+    opened.interest?.release()
     await Promise.resolve()
   }
 
   // ---- channels ----
 
-  #channelsOf(filter: ParsedFilter): string[] {
-    if (filter.channel !== undefined) return [filter.channel]
-    const { store, transport } = this.#components
-    const known = new Set(store.channels())
-    for (const peer of transport.peers()) for (const channel of peer.advertised) known.add(channel)
-    return [...known].filter((channel) => filter.matchesChannel(channel))
-  }
-
   #hold(registration: Registration): void {
-    const interest: Interest = {
-      filter: parseFilter(registration.filter),
-      since: sinceOf('now', registration.createdAt, registration),
-      held: new Map()
-    }
-    this.#registered.set(registration.name, interest)
-    for (const channel of this.#channelsOf(interest.filter)) this.#join(interest, channel)
+    const { interests } = this.#components
+    const since = sinceOf('now', registration.createdAt, registration)
+    this.#registered.set(registration.name, interests.hold(parseFilter(registration.filter), since))
   }
 
   #isRegistered(name: string | undefined): boolean {
@@ -340,40 +324,22 @@ export class Subscriptions {
   }
 
   #release(name: string): void {
-    for (const release of this.#registered.get(name)?.held.values() ?? []) release()
+    this.#registered.get(name)?.release()
     this.#registered.delete(name)
   }
 
-  /** Joins a channel; a wildcard that finds no room goes on without it, and says so. */
-  #join(interest: Interest, channel: string): void {
-    if (interest.held.has(channel)) return
-    try {
-      interest.held.set(channel, this.#components.membership.hold(channel, interest.since))
-    } catch (error) {
-      if (interest.filter.channel !== undefined) throw error
-      this.#emitter.emit('channels:limit', { filter: interest.filter.filter, channel })
-    }
-  }
-
-  /** A channel that some wildcard may not know yet. */
-  #discover(channel: string): void {
-    const { membership, store } = this.#components
-    for (const interest of this.#registered.values()) {
-      if (interest.filter.channel === undefined && interest.filter.matchesChannel(channel)) {
-        this.#join(interest, channel)
-      }
-    }
+  /** A channel that some open wildcard may not read yet. */
+  #discovered(channel: string): void {
+    const { logger, membership, store } = this.#components
     for (const opened of this.#open.values()) {
       const { filter, subscription } = opened
       if (filter.channel !== undefined || subscription.hasLane(channel)) continue
       if (!filter.matchesChannel(channel)) continue
-      if (subscription.durable === undefined) this.#join(opened, channel)
       // No room to join it, and nothing of it on disk: there is nothing to read.
       if (!membership.has(channel) && !store.channels().includes(channel)) continue
       void this.#cursorFor(opened, channel, false).then(
         (cursor) => subscription.addLane(channel, cursor),
-        (error: unknown) =>
-          this.#components.logger.error({ err: error, channel }, 'a channel could not be opened')
+        (error: unknown) => logger.error({ err: error, channel }, 'a channel could not be opened')
       )
     }
   }
@@ -410,7 +376,7 @@ export class Subscriptions {
   async #idleStatus(registration: Registration): Promise<SubscriptionStatus> {
     const { store } = this.#components
     const cursors = await store.cursors(registration.name)
-    const channels = this.#channelsOf(parseFilter(registration.filter))
+    const channels = this.#components.interests.channelsOf(parseFilter(registration.filter))
     let lag = 0
     for (const channel of channels) lag += lagOf(cursors.get(channel), store.journal(channel))
     return {
@@ -442,41 +408,6 @@ export class Subscriptions {
       )
     }
   }
-}
-
-function tuningOf(
-  options: SubscribeOptions,
-  registration: Registration | undefined
-): SubscriptionLimits {
-  const registered = (registration?.options ?? {}) as Partial<SubscriptionLimits>
-  const pick = (name: 'maxInFlight' | 'ackTimeoutMs' | 'gapTimeoutMs'): number =>
-    options[name] ?? registered[name] ?? LIMITS[name]
-  return {
-    maxInFlight: pick('maxInFlight'),
-    ackTimeoutMs: pick('ackTimeoutMs'),
-    gapTimeoutMs: pick('gapTimeoutMs'),
-    onGap: options.onGap ?? registered.onGap ?? 'wait'
-  }
-}
-
-/** What waits in an inbox was sent to whoever asks for it first. */
-function defaultFrom({ channel }: ParsedFilter, durable: string | undefined): From {
-  return durable !== undefined && channel?.startsWith('@') === true ? 'earliest' : 'now'
-}
-
-/** From when on a subscription wants its channels. */
-function sinceOf(from: From, createdAt: number, registration: Registration | undefined): Since {
-  const registered = registration?.options['since']
-  if (registered === 'all' || typeof registered === 'number') return registered
-  if (from === 'earliest' || from === 'last') return 'all'
-  return from instanceof Date ? from.getTime() : createdAt
-}
-
-/** Messages not done with; what was acknowledged above the cursor does not count. */
-function lagOf(cursor: CursorState | undefined, journal: { first: number; next: number }): number {
-  if (cursor === undefined) return journal.next - journal.first
-  const acknowledged = cursor.acknowledged.reduce((sum, { from, to }) => sum + to - from + 1, 0)
-  return Math.max(0, journal.next - cursor.offset - acknowledged)
 }
 
 function unknown(name: string): SkeinError {

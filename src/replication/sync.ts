@@ -238,7 +238,8 @@ export class Sync {
   #missing(log: LogRef, missing: readonly SequenceRange[]): void {
     const state = this.#components.store.log(log)
     // From where on a log that just began is wanted has to be found out; messages wait for that.
-    const begins = state !== undefined && state.head < state.floor && missing[0]?.from === state.floor
+    const begins =
+      state !== undefined && state.head < state.floor && missing[0]?.from === state.floor
     this.#note(log, this.#components.clock.monotonic() + (begins ? 0 : GAP_MS))
   }
 
@@ -458,6 +459,12 @@ function cutBelow(held: HeldRange, floor: number): HeldRange {
   }
 }
 
-function entryOf({ floor, head, islands, publisher, session }: VectorEntry['held'] & LogRef): VectorEntry {
+function entryOf({
+  floor,
+  head,
+  islands,
+  publisher,
+  session
+}: VectorEntry['held'] & LogRef): VectorEntry {
   return { publisher, session, held: { floor, head, islands } }
 }
