@@ -33,6 +33,20 @@ export function peerIdFromPublicKey(publicKey: Uint8Array): string {
 
 /** The raw Ed25519 public key in a PeerId; shared, not to be written to. Throws ERR_OPTIONS when it is none, or one of another key type. */
 export function publicKeyFromPeerId(id: string): Uint8Array {
+  const key = keyIn(id)
+  if (key !== undefined) return key
+  throw new SkeinError(
+    'ERR_OPTIONS',
+    `'${id.slice(0, 64)}' is not the PeerId of an Ed25519 key; it would begin with 12D3KooW`
+  )
+}
+
+/** Is `text` the PeerId of an Ed25519 key? */
+export function isPeerId(text: string): boolean {
+  return keyIn(text) !== undefined
+}
+
+function keyIn(id: string): Uint8Array | undefined {
   const known = keys.get(id)
   if (known !== undefined) return known
   const bytes = id.length <= 64 ? decodeBase58(id) : undefined
@@ -40,12 +54,7 @@ export function publicKeyFromPeerId(id: string): Uint8Array {
     bytes !== undefined &&
     bytes.length === PREFIX.length + PUBLIC_KEY_BYTES &&
     PREFIX.every((byte, index) => bytes[index] === byte)
-  if (!valid) {
-    throw new SkeinError(
-      'ERR_OPTIONS',
-      `'${id.slice(0, 64)}' is not the PeerId of an Ed25519 key; it would begin with 12D3KooW`
-    )
-  }
+  if (!valid) return undefined
   const key = bytes.slice(PREFIX.length)
   keys.set(id, key)
   return key
