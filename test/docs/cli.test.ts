@@ -6,14 +6,26 @@ import { addDoctor } from '../../src/cli/doctor.ts'
 import { addKey } from '../../src/cli/key.ts'
 import { withNodeOptions } from '../../src/cli/node-options.ts'
 import { addPub } from '../../src/cli/pub.ts'
+import { addSend } from '../../src/cli/send.ts'
 import { addStart } from '../../src/cli/start.ts'
 import { addStatus } from '../../src/cli/status.ts'
 import { addSub } from '../../src/cli/sub.ts'
+import { addSubscriptions } from '../../src/cli/subscriptions.ts'
 import { codesOf, pageOf, rowsOf, sectionOf } from './tables.ts'
 
 const page = pageOf('cli.md')
 const main = readFileSync(new URL('../../src/cli/main.ts', import.meta.url), 'utf8')
-const adders = { addStart, addPub, addSub, addStatus, addKey, addDoctor, addBench }
+const adders = {
+  addStart,
+  addPub,
+  addSub,
+  addSend,
+  addStatus,
+  addSubscriptions,
+  addKey,
+  addDoctor,
+  addBench
+}
 
 /** Every command that does something, by its whole name. */
 function commands(): Map<string, Command> {

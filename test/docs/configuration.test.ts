@@ -5,7 +5,7 @@ import { Command } from 'commander'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { z } from 'zod'
 import { addStart } from '../../src/cli/start.ts'
-import { resolveStartOptions, variableOf } from '../../src/cli/start-options.ts'
+import { negativeOf, resolveStartOptions, variableOf } from '../../src/cli/start-options.ts'
 import { nodeOptionsSchema } from '../../src/node/options.ts'
 import { codesOf, pageOf, rowsOf, sectionOf } from './tables.ts'
 
@@ -75,7 +75,8 @@ describe('docs: configuration', () => {
     )
     for (const option of flags) {
       const row = rows.find(({ flag }) => flag === option.long)
-      const key = option.negate ? 'noMdns' : option.attributeName()
+      const name = option.attributeName()
+      const key = option.negate ? negativeOf(name) : name
       const fallback = /default: (.*)$/.exec(option.description)?.[1]
       expect({
         variable: row?.variable,
