@@ -72,3 +72,32 @@ export function every(clock: Clock, ms: number, task: () => void | Promise<void>
     }
   }
 }
+
+/** How fast a steady clock goes after the wall clock, ms per ms. */
+const STEADY_RATE = 0.5
+
+/**
+ * A clock for ages: its `now` begins with the wall clock, goes on with the monotonic one, and follows the wall
+ * clock by at most half a millisecond per millisecond, never backwards. So nothing gets old at once because
+ * somebody set the clock: while it is years ahead, ages grow half as fast again as they should. A machine that
+ * slept, during which many monotonic clocks stand still, has caught up after twice the time it slept: one that
+ * sleeps eight hours a day is right before it sleeps again. A new one begins with the wall clock again.
+ */
+export function steadyClock(clock: Clock): Clock {
+  let last = clock.now()
+  let lastMonotonic = clock.monotonic()
+  return {
+    now() {
+      const monotonic = clock.monotonic()
+      const elapsed = monotonic - lastMonotonic
+      lastMonotonic = monotonic
+      const most = elapsed * STEADY_RATE
+      const behind = clock.now() - (last + elapsed)
+      last += elapsed + Math.max(-most, Math.min(most, behind))
+      return Math.floor(last)
+    },
+    monotonic: () => clock.monotonic(),
+    after: (ms, callback) => clock.after(ms, callback),
+    soon: (callback) => clock.soon(callback)
+  }
+}

@@ -67,6 +67,8 @@ export interface TransportEvents {
   'channel:seen': { peer: PeerId; channel: string }
   /** A link looked open but carried nothing and was hung up, to be dialled again. */
   'link:deaf': { peer: PeerId }
+  /** A neighbour takes no frames: from now on it does not hold up publishers, and fetches what it misses. */
+  'link:behind': { peer: PeerId; bufferedBytes: number }
   /** Someone was refused: other network key, own identity, limits. `code` is the error both sides get. */
   'peer:refused': { peer: PeerId | undefined; address: string; code: string; reason: string }
   /** A frame was not handed to a neighbour because its buffer is full. */

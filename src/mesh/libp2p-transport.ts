@@ -327,6 +327,7 @@ class Libp2pTransport implements Transport {
         onSeen: (peer, channel) => this.events.emit('channel:seen', { peer, channel }),
         onPeers: (from, peers) => this.#discovery.introduced(from, peers),
         onDeaf: (peer) => this.events.emit('link:deaf', { peer }),
+        onBehind: (peer, bufferedBytes) => this.events.emit('link:behind', { peer, bufferedBytes }),
         onMisbehaved: (peer, reason) => this.blame(peer, reason),
         gossipKnows: (peer, channel) => this.#gossip.knows(peer, channel),
         reopenGossip: (connection) => this.#gossip.reopen(connection)

@@ -1,4 +1,4 @@
-import type { Clock } from '../core/clock.ts'
+import { type Clock, type Timer, every } from '../core/clock.ts'
 import { isSkeinError, SkeinError } from '../core/errors.ts'
 import { Emitter } from '../core/events.ts'
 import { silentLogger } from '../core/logger.ts'
@@ -27,6 +27,8 @@ import { SeenFrames } from './seen-frames.ts'
 import { Standing } from './standing.ts'
 
 const LEAVE_BEHIND_MS = 10_000
+/** Between two looks at whether neighbours take what they are sent, ms. */
+const TICK_MS = 1000
 /** At a stop what waits has so many link delays to arrive. */
 const DRAIN_TURNS = 50
 const GOSSIP_SEEN_MS = 60_000
@@ -160,6 +162,7 @@ class MemoryTransport implements Transport {
   readonly #protocols = new Map<string, (stream: FrameStream) => void>()
   readonly #lastSeen = new Map<PeerId, number>()
   #running = false
+  #timer: Timer | undefined
 
   constructor(network: Network, init: MemoryTransportInit) {
     const { clock, logger } = network
@@ -188,11 +191,13 @@ class MemoryTransport implements Transport {
     if (this.#running) return
     this.#network.add(this)
     this.#running = true
+    this.#timer = every(this.#clock, TICK_MS, () => this.#checkProgress())
   }
 
   async stop(): Promise<void> {
     if (!this.#running) return
     this.#running = false
+    this.#timer?.cancel()
     this.#dissemination.stop()
     for (let turn = 0; turn < DRAIN_TURNS && this.stats().bufferedBytes > 0; turn++) {
       await new Promise<void>((resolve) => this.#network.after(resolve))
@@ -372,6 +377,13 @@ class MemoryTransport implements Transport {
     this.#dissemination.linkDown(neighbour.link)
     for (const channel of neighbour.link.channels) this.#member(peer, channel, false)
     this.events.emit('peer:down', { peer })
+  }
+
+  #checkProgress(): void {
+    for (const [peer, link] of this.#links) {
+      if (!link.checkProgress()) continue
+      this.events.emit('link:behind', { peer, bufferedBytes: link.buffered })
+    }
   }
 
   #receiver(peer: PeerId, link: Link): PushReceiver {

@@ -95,6 +95,7 @@ export interface NeighboursInit {
   readonly onSeen: (peer: PeerId, channel: string) => void
   readonly onPeers: (from: Neighbour, peers: readonly PeerAddresses[]) => void
   readonly onDeaf: (peer: PeerId) => void
+  readonly onBehind: (peer: PeerId, bufferedBytes: number) => void
   readonly onMisbehaved: (peer: PeerId, reason: string) => void
   /** Does gossip have the peer in the channel? */
   readonly gossipKnows: (peer: PeerId, channel: string) => boolean
@@ -411,6 +412,7 @@ export class Neighbours {
           { peer: neighbour.peer },
           'a neighbour takes no frames and is left behind'
         )
+        this.#init.onBehind(neighbour.peer, neighbour.link.buffered)
       }
       this.#closeSurplus(neighbour, now)
       this.#checkGossip(neighbour, now)

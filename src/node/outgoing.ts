@@ -1,4 +1,5 @@
 import { SkeinError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { Outgoing } from '../replication/log-writer.ts'
 import { isHidden, parseTopic } from '../wire/topic.ts'
 import type { BatchMessage, Data, PublishOptions } from './contract.ts'
@@ -25,7 +26,8 @@ export function outgoing(
       { details: { bytes: payload.byteLength, limit: payloadBytes } }
     )
   }
-  const { headers, key, priority, ttlMs } = options
+  const { headers, id, key, priority, ttlMs } = options
+  if (id !== undefined) checkId(id)
   checkNumber('priority', priority, 9)
   checkNumber('ttlMs', ttlMs, Number.MAX_SAFE_INTEGER)
   return {
@@ -37,8 +39,19 @@ export function outgoing(
     key,
     headers,
     ttlMs,
-    priority: priority === 0 ? undefined : priority
+    priority: priority === 0 ? undefined : priority,
+    id
   }
+}
+
+function checkId(id: string): void {
+  const bytes = Buffer.byteLength(id)
+  if (bytes > 0 && bytes <= LIMITS.fieldBytes) return
+  throw new SkeinError(
+    'ERR_OPTIONS',
+    `id: it takes ${bytes} bytes; an idempotency id has 1 to ${LIMITS.fieldBytes}`,
+    { details: { option: 'id' } }
+  )
 }
 
 function encode(data: Data): { payload: Uint8Array; contentType: string | undefined } {

@@ -1,8 +1,19 @@
 import type { SkeinError } from '../core/errors.ts'
 import type { LogRef } from '../store/contract.ts'
 
-/** When a publish resolves. `stored`: on this node's disk, synced. `sent`: handed to the transport. */
-export type Confirm = 'stored' | 'sent'
+/** Synced copies to wait for, on other nodes. */
+export interface ReplicaConfirm {
+  /** 1 to LIMITS.replicas. */
+  readonly replicas: number
+  /** Default 10,000. */
+  readonly timeoutMs?: number | undefined
+}
+
+/**
+ * When a publish resolves. `stored`: on this node's disk, synced. `sent`: handed to the transport. An object: on
+ * this node's disk and on those of so many others, synced.
+ */
+export type Confirm = 'stored' | 'sent' | ReplicaConfirm
 
 /** What a confirmed publish is known by. */
 export interface Receipt {
@@ -10,6 +21,7 @@ export interface Receipt {
   readonly id: string
   readonly sequence: number
   readonly time: Date
+  readonly session: string
 }
 
 /** Counters since start. */
@@ -43,6 +55,8 @@ export class Batch {
   readonly first: number
   /** By the record's clock; known once it is sealed. */
   time = new Date(0)
+  /** Messages that were published under an id, by their place in the record. */
+  ids: { readonly index: number; readonly id: string }[] | undefined
   #count = 0
   readonly #sent = new Settlement()
   readonly #stored = new Settlement()
@@ -57,7 +71,13 @@ export class Batch {
     return this.#count
   }
 
-  /** Counts one more message in; its receipt comes with the confirmation asked for. */
+  /** The last message counted in has an id. */
+  identify(id: string): void {
+    this.ids ??= []
+    this.ids.push({ index: this.#count - 1, id })
+  }
+
+  /** Counts one more message in; its receipt comes with the confirmation asked for, or when it is stored. */
   add(confirm: Confirm): Promise<Receipt> {
     const index = this.#count++
     const { promise } = confirm === 'sent' ? this.#sent : this.#stored
@@ -92,6 +112,10 @@ class BatchReceipt implements Receipt {
   get id(): string {
     const { channel, publisher, session } = this.#batch.log
     return `${publisher}/${session}/${this.sequence}/${channel}`
+  }
+
+  get session(): string {
+    return this.#batch.log.session
   }
 
   get time(): Date {

@@ -1,8 +1,9 @@
 import { SkeinError, toSkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Transport } from '../mesh/contract.ts'
-import type { LogRef, LogState, Store } from '../store/contract.ts'
+import type { LogRef, LogState, RetentionPolicy, Store, ValueEntry } from '../store/contract.ts'
 import { BodyBuilder, type EncodableMessage, messageSize } from '../wire/body.ts'
+import { scopeOf } from '../wire/channel-scope.ts'
 import type { HybridClock } from '../wire/hybrid-clock.ts'
 import type { PreviousSession, SealedRecord } from '../wire/record.ts'
 import { sealRecord } from '../wire/sealed-record.ts'
@@ -26,6 +27,12 @@ interface Flow {
   queue(bytes: number): void
   /** A record could not be stored. */
   failed(error: SkeinError): void
+  /** A record goes to the disk; answers the monotonic time, ms, which `wrote` wants back. */
+  writing(): number
+  /** The disk is done with it, well or badly. */
+  wrote(since: number): void
+  /** What goes to disk in the commit of a record whose messages have ids. */
+  values(batch: Batch): readonly ValueEntry[]
 }
 
 export interface LogWriterComponents {
@@ -39,6 +46,8 @@ export interface LogWriterComponents {
 export interface LogWriterInit extends LogRef {
   /** Messages at which a batch is closed. */
   readonly batchMessages: number
+  /** What the channel may hold; undefined where it is trimmed rather than closed. */
+  readonly quota?: Pick<RetentionPolicy, 'maxBytes' | 'maxMessages'> | undefined
 }
 
 /** What waits for room. */
@@ -51,9 +60,9 @@ interface Waiting {
 
 /** Writes one log: its messages in order, packed into records. */
 export interface LogWriter {
-  /** Throws ERR_BUSY and what `messageSize` throws; rejects where the record cannot be stored. */
+  /** Throws ERR_BUSY, ERR_CHANNEL_FULL and what `messageSize` throws; rejects where the record cannot be stored. */
   add(outgoing: Outgoing, confirm: Confirm): Promise<Receipt>
-  /** A record of its own for `batch`. Throws ERR_PAYLOAD_TOO_LARGE, ERR_BUSY. */
+  /** A record of its own for `batch`. Throws ERR_PAYLOAD_TOO_LARGE, ERR_BUSY, ERR_CHANNEL_FULL. */
   addRecord(batch: readonly Outgoing[], confirm: Confirm): Promise<Receipt[]>
   /** The window has room again. */
   admitWaiting(): void
@@ -80,6 +89,8 @@ class ChannelLogWriter implements LogWriter {
   #sequence = 1
   #previous: Uint8Array | undefined
   readonly #before: PreviousSession | undefined
+  /** Do neighbours get the records as they are written? */
+  readonly #isSent: boolean
   /** Records handed to the store and not settled. */
   #inFlight = 0
   /** The log's first record is on disk: from then on records are sent while they are written. */
@@ -95,15 +106,18 @@ class ChannelLogWriter implements LogWriter {
     this.#init = init
     this.#before = lastSession(components.store.logs(init.channel), init)
     this.#open = new Batch(init, this.#sequence)
+    this.#isSent = scopeOf(init.channel) === 'mesh'
   }
 
   add(outgoing: Outgoing, confirm: Confirm): Promise<Receipt> {
+    if (this.#init.quota !== undefined) this.#assertNotFull(this.#init.quota)
     const receipt = this.#waiting.length === 0 ? this.#append(outgoing, confirm) : undefined
     if (receipt !== undefined) return receipt
     return this.#wait(messageSize(outgoing), () => this.#append(outgoing, confirm))
   }
 
   addRecord(batch: readonly Outgoing[], confirm: Confirm): Promise<Receipt[]> {
+    if (this.#init.quota !== undefined) this.#assertNotFull(this.#init.quota)
     const size = batch.reduce((sum, outgoing) => sum + messageSize(outgoing), 0)
     const limit = LIMITS.pushBytes - LIMITS.headBytes
     if (size > limit || batch.length > LIMITS.batchMessages) {
@@ -149,6 +163,17 @@ class ChannelLogWriter implements LogWriter {
     this.#tellDrained()
   }
 
+  #assertNotFull({ maxBytes, maxMessages }: NonNullable<LogWriterInit['quota']>): void {
+    const { channel } = this.#init
+    const { bytes, messages } = this.#components.store.channelUsage(channel)
+    if (bytes < maxBytes && messages < maxMessages) return
+    throw new SkeinError(
+      'ERR_CHANNEL_FULL',
+      `channel '${channel}' holds ${messages} messages in ${bytes} bytes, which is its limit, and refuses more rather than trim; wait until something expires, or raise its limits`,
+      { details: { channel, bytes, messages } }
+    )
+  }
+
   #isIdle(): boolean {
     return this.#inFlight === 0 && this.#open.count === 0 && this.#waiting.length === 0
   }
@@ -169,7 +194,7 @@ class ChannelLogWriter implements LogWriter {
   /** Looks at the window, and at the neighbours' buffers whenever a new batch would begin. */
   #mayWrite(): boolean {
     if (!this.#components.flow.hasRoom()) return false
-    if (this.#open.count > 0) return true
+    if (this.#open.count > 0 || !this.#isSent) return true
     // Records of a log that has not begun are kept until it has, out of the neighbours' sight: one is enough.
     if (this.#roomPending || (!this.#begun && this.#inFlight > 0)) return false
     const room = this.#components.transport.room(this.#init.channel)
@@ -194,6 +219,7 @@ class ChannelLogWriter implements LogWriter {
     }
     const batch = this.#open
     const receipt = batch.add(confirm)
+    if (outgoing.id !== undefined) batch.identify(outgoing.id)
     if (this.#builder.size >= limit || batch.count >= this.#init.batchMessages) this.#seal()
     else this.#schedule()
     return receipt
@@ -205,7 +231,9 @@ class ChannelLogWriter implements LogWriter {
     if (!this.#mayWrite()) return undefined
     const receipts = batch.map((outgoing) => {
       this.#builder.add(outgoing)
-      return this.#open.add(confirm)
+      const receipt = this.#open.add(confirm)
+      if (outgoing.id !== undefined) this.#open.identify(outgoing.id)
+      return receipt
     })
     this.#seal()
     return Promise.all(receipts)
@@ -249,6 +277,7 @@ class ChannelLogWriter implements LogWriter {
 
   /** The first record of a log is written before it is sent: a crash before that leaves no trace of the log. */
   #send(record: SealedRecord): void {
+    if (!this.#isSent) return
     if (!this.#begun) {
       this.#unsent.push(record)
       return
@@ -261,10 +290,16 @@ class ChannelLogWriter implements LogWriter {
     const size = record.bytes.byteLength
     this.#inFlight++
     flow.take(size)
-    if (this.#begun) batch.sent()
-    store.append([{ record, ageMs: 0 }], { sync: true }).then(
+    if (this.#begun && this.#isSent) batch.sent()
+    const item =
+      batch.ids === undefined
+        ? { record, ageMs: 0 }
+        : { record, ageMs: 0, values: flow.values(batch) }
+    const since = flow.writing()
+    store.append([item], { sync: true }).then(
       (outcomes) => {
         this.#inFlight--
+        flow.wrote(since)
         flow.give(size)
         if (outcomes[0] !== 'appended') {
           this.#fail(batch, new SkeinError('ERR_INTERNAL', `own record refused: ${outcomes[0]}`))
@@ -280,6 +315,7 @@ class ChannelLogWriter implements LogWriter {
       },
       (error: unknown) => {
         this.#inFlight--
+        flow.wrote(since)
         flow.give(size)
         this.#fail(batch, toSkeinError(error))
       }
@@ -298,7 +334,8 @@ class ChannelLogWriter implements LogWriter {
   #fail(batch: Batch, error: SkeinError): void {
     const failure = new SkeinError(error.code, error.message, {
       cause: error,
-      details: { ...error.details, mayBeDelivered: this.#begun }
+      // A write that failed can have reached the disk all the same, and is delivered from there then.
+      details: { ...error.details, mayBeDelivered: this.#begun || error.code !== 'ERR_INTERNAL' }
     })
     this.#components.flow.stats.failed += batch.count
     batch.failed(failure)

@@ -5,12 +5,16 @@ import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Random } from '../core/random.ts'
 import type { Transport } from '../mesh/contract.ts'
-import type { Store } from '../store/contract.ts'
+import type { RetentionPolicy, Store, ValueEntry } from '../store/contract.ts'
 import type { HybridClock } from '../wire/hybrid-clock.ts'
 import { newSession } from '../wire/session.ts'
 import type { Signer } from '../wire/signature.ts'
-import type { Confirm, PublisherStats, Receipt } from './batch.ts'
+import { scopeOf } from '../wire/channel-scope.ts'
+import type { Batch, Confirm, PublisherStats, Receipt } from './batch.ts'
+import { Idempotency } from './idempotency.ts'
 import { type LogWriter, type Outgoing, createLogWriter } from './log-writer.ts'
+import { Replicas } from './replicas.ts'
+import { DiskWatch } from './slow-paths.ts'
 
 export interface PublisherComponents {
   readonly store: Store
@@ -27,6 +31,10 @@ export interface PublisherInit {
   readonly publisher: string
   /** Messages at which a batch of this channel is closed. */
   readonly batchMessages: (channel: string) => number
+  /** What a channel keeps, and whether it refuses more when it is full. */
+  readonly retention: (
+    channel: string
+  ) => Pick<RetentionPolicy, 'maxBytes' | 'maxMessages' | 'onFull'>
 }
 
 export interface PublisherEvents {
@@ -50,6 +58,10 @@ const SUPERSEDE_MS = 60_000
  */
 export class Publisher {
   readonly stats: PublisherStats = { messages: 0, records: 0, bytes: 0, failed: 0 }
+  /** How long writes take. */
+  readonly disk: DiskWatch
+  readonly ids: Idempotency
+  readonly replicas: Replicas
   readonly #components: PublisherComponents
   readonly #init: PublisherInit
   readonly #emitter: Emitter<PublisherEvents>
@@ -72,6 +84,9 @@ export class Publisher {
     this.#components = components
     this.#init = init
     this.#emitter = emitter
+    this.disk = new DiskWatch(components)
+    this.ids = new Idempotency(components, init)
+    this.replicas = new Replicas(components)
   }
 
   get events(): Events<PublisherEvents> {
@@ -89,7 +104,8 @@ export class Publisher {
     return this.#pendingBytes + this.#waitingBytes
   }
 
-  start(): void {
+  /** Publishes as soon as it is called; resolves when ids of earlier lives are known, too. */
+  async start(): Promise<void> {
     if (this.#state !== 'new') return
     this.#state = 'open'
     this.#openSession('start')
@@ -97,14 +113,20 @@ export class Publisher {
     this.#unsubscribe = this.#components.store.events.on('condition', ({ condition, reason }) => {
       if (condition === 'failed') this.#writeFailed(new SkeinError('ERR_STORE_WRITE', reason))
     })
+    await this.ids.start()
   }
 
   /**
    * Resolves when the message is confirmed. Rejects with ERR_STORE_FULL, ERR_STORE_WRITE, ERR_STORE_FAILED,
-   * ERR_BUSY or ERR_STOPPED; `details.mayBeDelivered` is true where others may already have it.
+   * ERR_CHANNEL_FULL, ERR_BUSY, ERR_ID_CONFLICT, ERR_REPLICAS or ERR_STOPPED; `details.mayBeDelivered` is true
+   * where others may already have it. A message with an id is 'sent' when it is stored: what the id stands for is
+   * not known before.
    */
   publish(outgoing: Outgoing, confirm: Confirm): Promise<Receipt> {
     try {
+      if (outgoing.id !== undefined || typeof confirm === 'object') {
+        return this.#publishCarefully(outgoing, confirm)
+      }
       this.#assertOpen()
       return this.#writer(outgoing.topic.channel).add(outgoing, confirm)
     } catch (error) {
@@ -117,13 +139,44 @@ export class Publisher {
   publishBatch(batch: readonly Outgoing[], confirm: Confirm): Promise<Receipt[]> {
     const first = batch[0]
     if (first === undefined) return Promise.resolve([])
-    try {
+    const { channel } = first.topic
+    const stored = (fresh: readonly Outgoing[], until: 'stored' | 'sent'): Promise<Receipt[]> => {
       this.#assertOpen()
-      return this.#writer(first.topic.channel).addRecord(batch, confirm)
+      return this.#writer(channel).addRecord(fresh, until)
+    }
+    const identified = (): Promise<Receipt[]> =>
+      this.ids.each(batch, (fresh) => stored(fresh, 'stored'))
+    const hasIds = batch.some(({ id }) => id !== undefined)
+    try {
+      this.#assertRunning()
+      if (typeof confirm !== 'object') return hasIds ? identified() : stored(batch, confirm)
+      return this.replicas.confirm(channel, confirm, () =>
+        hasIds ? identified() : stored(batch, 'stored')
+      )
     } catch (error) {
       this.stats.failed += batch.length
       return Promise.reject(toSkeinError(error))
     }
+  }
+
+  /** With an id, or synced copies to wait for. */
+  async #publishCarefully(outgoing: Outgoing, confirm: Confirm): Promise<Receipt> {
+    this.#assertRunning()
+    const { channel } = outgoing.topic
+    const stored = async (): Promise<Receipt> => {
+      try {
+        this.#assertOpen()
+        return await this.#writer(channel).add(outgoing, 'stored')
+      } catch (error) {
+        this.stats.failed++
+        throw toSkeinError(error)
+      }
+    }
+    const once = (): Promise<Receipt> =>
+      outgoing.id === undefined ? stored() : this.ids.once(outgoing, stored)
+    if (typeof confirm !== 'object') return once()
+    const receipts = await this.replicas.confirm(channel, confirm, async () => [await once()])
+    return receipts[0] as Receipt
   }
 
   /**
@@ -158,10 +211,16 @@ export class Publisher {
     this.#state = 'stopped'
     this.#unsubscribe?.()
     this.#dropWriters(stopped())
+    this.replicas.stop()
+    await this.ids.stop()
+  }
+
+  #assertRunning(): void {
+    if (this.#state === 'new' || this.#state === 'stopped') throw stopped()
   }
 
   #assertOpen(): void {
-    if (this.#state === 'new' || this.#state === 'stopped') throw stopped()
+    this.#assertRunning()
     this.#components.store.assertWritable()
     if (this.#state === 'recovering') {
       throw new SkeinError(
@@ -175,17 +234,19 @@ export class Publisher {
   #writer(channel: string): LogWriter {
     let writer = this.#writers.get(channel)
     if (writer === undefined) {
+      const policy = this.#init.retention(channel)
       writer = createLogWriter(
         { ...this.#components, flow: this.#flow },
         {
           channel,
           publisher: this.#init.publisher,
           session: this.session,
-          batchMessages: this.#init.batchMessages(channel)
+          batchMessages: this.#init.batchMessages(channel),
+          quota: policy.onFull === 'reject' ? policy : undefined
         }
       )
       this.#writers.set(channel, writer)
-      this.#components.transport.advertise(channel)
+      if (scopeOf(channel) === 'mesh') this.#components.transport.advertise(channel)
     }
     return writer
   }
@@ -212,7 +273,10 @@ export class Publisher {
       }
       this.#waitingBytes += bytes
     },
-    failed: (error: SkeinError): void => this.#writeFailed(error)
+    failed: (error: SkeinError): void => this.#writeFailed(error),
+    writing: (): number => this.disk.writing(),
+    wrote: (since: number): void => this.disk.wrote(since),
+    values: (batch: Batch): readonly ValueEntry[] => this.ids.values(batch)
   }
 
   #openSession(reason: PublisherEvents['session']['reason'], above?: string): void {
