@@ -5,7 +5,7 @@ import type { LogRef, LogState, RetentionPolicy, Store, ValueEntry } from '../st
 import { BodyBuilder, type EncodableMessage, messageSize } from '../wire/body.ts'
 import { scopeOf } from '../wire/channel-scope.ts'
 import type { HybridClock } from '../wire/hybrid-clock.ts'
-import type { PreviousSession, SealedRecord } from '../wire/record.ts'
+import { FLAGS, type PreviousSession, type SealedRecord } from '../wire/record.ts'
 import { sealRecord } from '../wire/sealed-record.ts'
 import type { Signer } from '../wire/signature.ts'
 import type { ParsedTopic } from '../wire/topic.ts'
@@ -64,6 +64,8 @@ export interface LogWriter {
   add(outgoing: Outgoing, confirm: Confirm): Promise<Receipt>
   /** A record of its own for `batch`. Throws ERR_PAYLOAD_TOO_LARGE, ERR_BUSY, ERR_CHANNEL_FULL. */
   addRecord(batch: readonly Outgoing[], confirm: Confirm): Promise<Receipt[]>
+  /** A control record, behind what was added before. */
+  addControl(body: Uint8Array): Promise<Receipt>
   /** The window has room again. */
   admitWaiting(): void
   /** Resolves when everything accepted so far is stored or rejected. */
@@ -129,6 +131,14 @@ class ChannelLogWriter implements LogWriter {
     }
     const receipts = this.#waiting.length === 0 ? this.#appendRecord(batch, confirm) : undefined
     return receipts ?? this.#wait(size, () => this.#appendRecord(batch, confirm))
+  }
+
+  addControl(body: Uint8Array): Promise<Receipt> {
+    if (this.#closed !== undefined) throw this.#closed
+    this.#seal()
+    const receipt = this.#open.add('stored')
+    this.#write(body, FLAGS.control)
+    return receipt
   }
 
   admitWaiting(): void {
@@ -250,8 +260,13 @@ class ChannelLogWriter implements LogWriter {
   }
 
   #seal(): void {
+    if (this.#open.count === 0 || this.#closed !== undefined) return
+    this.#write(this.#builder.finish(), 0)
+  }
+
+  /** Seals the open batch around `body`, sends it and has it stored. */
+  #write(body: Uint8Array, flags: number): void {
     const batch = this.#open
-    if (batch.count === 0 || this.#closed !== undefined) return
     const { channel, session } = this.#init
     const first = this.#sequence
     const record = sealRecord(
@@ -263,7 +278,8 @@ class ChannelLogWriter implements LogWriter {
         previous: this.#previous,
         before: first === 1 ? this.#before : undefined,
         time: this.#components.hybridClock.tick(),
-        body: this.#builder.finish()
+        flags,
+        body
       },
       this.#components.signer
     )

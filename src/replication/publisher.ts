@@ -31,8 +31,8 @@ export interface PublisherInit {
   readonly publisher: string
   /** Messages at which a batch of this channel is closed. */
   readonly batchMessages: (channel: string) => number
-  /** What a channel keeps, and whether it refuses more when it is full. */
-  readonly retention: (
+  /** What a channel keeps, and whether it refuses more when it is full. Default: nothing is refused. */
+  readonly retention?: (
     channel: string
   ) => Pick<RetentionPolicy, 'maxBytes' | 'maxMessages' | 'onFull'>
 }
@@ -159,6 +159,12 @@ export class Publisher {
     }
   }
 
+  /** A record that says something about this node's own log; subscribers do not see it. Resolves when stored. */
+  async publishControl(channel: string, body: Uint8Array): Promise<Receipt> {
+    this.#assertOpen()
+    return this.#writer(channel).addControl(body)
+  }
+
   /** With an id, or synced copies to wait for. */
   async #publishCarefully(outgoing: Outgoing, confirm: Confirm): Promise<Receipt> {
     this.#assertRunning()
@@ -234,7 +240,7 @@ export class Publisher {
   #writer(channel: string): LogWriter {
     let writer = this.#writers.get(channel)
     if (writer === undefined) {
-      const policy = this.#init.retention(channel)
+      const policy = this.#init.retention?.(channel)
       writer = createLogWriter(
         { ...this.#components, flow: this.#flow },
         {
@@ -242,7 +248,7 @@ export class Publisher {
           publisher: this.#init.publisher,
           session: this.session,
           batchMessages: this.#init.batchMessages(channel),
-          quota: policy.onFull === 'reject' ? policy : undefined
+          quota: policy?.onFull === 'reject' ? policy : undefined
         }
       )
       this.#writers.set(channel, writer)
