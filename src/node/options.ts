@@ -52,7 +52,17 @@ const retention = z.strictObject({
     .positive()
     .max(1000)
     .optional()
-    .describe('Keep only so many newest messages per topic and key. Default: all.')
+    .describe('Keep only so many newest messages per topic and key. Default: all.'),
+  untilReceived: z
+    .boolean()
+    .optional()
+    .describe('Trim also what every known durable subscriber of the mesh has. Default: false.'),
+  onFull: z
+    .enum(['trim', 'reject'])
+    .optional()
+    .describe(
+      'At `maxBytes` or `maxMessages`, trim the oldest or refuse to publish. Default: trim.'
+    )
 })
 
 const channelOptions = z.strictObject({ retention: retention.optional() })
@@ -132,7 +142,9 @@ export const DEFAULT_RETENTION: RetentionPolicy = {
   maxAgeMs: 24 * HOUR_MS,
   maxBytes: 4 * GIB,
   maxMessages: Infinity,
-  keepLast: undefined
+  keepLast: undefined,
+  untilReceived: false,
+  onFull: 'trim'
 }
 
 /** Checks the options and fills in the defaults. Throws ERR_OPTIONS; the message and `details.option` name the option. */
@@ -175,7 +187,9 @@ function withDefaults(asked: z.output<typeof retention>): RetentionPolicy {
       asked.maxAgeMs ?? (asked.keepLast === undefined ? DEFAULT_RETENTION.maxAgeMs : Infinity),
     maxBytes: asked.maxBytes ?? DEFAULT_RETENTION.maxBytes,
     maxMessages: asked.maxMessages ?? DEFAULT_RETENTION.maxMessages,
-    keepLast: asked.keepLast
+    keepLast: asked.keepLast,
+    untilReceived: asked.untilReceived ?? DEFAULT_RETENTION.untilReceived,
+    onFull: asked.onFull ?? DEFAULT_RETENTION.onFull
   }
 }
 

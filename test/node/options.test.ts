@@ -32,6 +32,7 @@ describe('options of a node', () => {
     [{ mdns: 'yes' }, 'mdns'],
     [{ payloadBytes: 1e9 }, 'payloadBytes'],
     [{ channels: { 'a/#': { retention: { maxAgeMs: -1 } } } }, 'channels.a/#.retention.maxAgeMs'],
+    [{ channels: { a: { retention: { onFull: 'wait' } } } }, 'channels.a.retention.onFull'],
     [{ channels: { 'a/#/b': {} } }, 'channels.a/#/b'],
     [{ keep: ['a/#/b'] }, 'keep.0'],
     [{ custodian: 'yes' }, 'custodian'],
@@ -43,13 +44,23 @@ describe('options of a node', () => {
   it('keep a channel as the first filter that matches it says', () => {
     const { retention } = resolveOptions({
       channels: {
-        'orders/#': { retention: { maxMessages: 10 } },
+        'orders/#': { retention: { maxMessages: 10, untilReceived: true, onFull: 'reject' } },
         'state/#': { retention: { keepLast: 1 } },
         '#': { retention: { maxAgeMs: 1000 } }
       }
     })
-    expect(retention('orders')).toMatchObject({ maxMessages: 10, maxAgeMs: 86_400_000 })
-    expect(retention('state')).toMatchObject({ keepLast: 1, maxAgeMs: Infinity })
+    expect(retention('orders')).toMatchObject({
+      maxMessages: 10,
+      maxAgeMs: 86_400_000,
+      untilReceived: true,
+      onFull: 'reject'
+    })
+    expect(retention('state')).toMatchObject({
+      keepLast: 1,
+      maxAgeMs: Infinity,
+      untilReceived: false,
+      onFull: 'trim'
+    })
     expect(retention('other')).toMatchObject({
       maxAgeMs: 1000,
       maxMessages: Infinity,
