@@ -1,7 +1,6 @@
 import { isSkeinError } from '../core/errors.ts'
 import type { Store, ValueSpace } from '../store/contract.ts'
 import { type DecodedMessage } from '../wire/body.ts'
-import { parseMessageId } from '../wire/message-id.ts'
 import { decodeInner } from '../wire/sealed-message.ts'
 
 /** What is kept on disk of a message that waits, beside its record, which its sender cannot open. */
@@ -62,9 +61,4 @@ export class OutboxRows {
   async delete(id: string): Promise<void> {
     await Promise.all([this.#messages.delete(id), this.#rows.delete(id)])
   }
-}
-
-/** PeerId of the recipient in the id of a message to one peer. */
-export function recipientOf(id: string): string {
-  return parseMessageId(id).channel.slice(1)
 }

@@ -2,10 +2,10 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
 import { seededRandom } from '../../src/core/random.ts'
-import type { EncodableMessage } from '../../src/wire/body.ts'
+import { BodyBuilder, type EncodableMessage } from '../../src/wire/body.ts'
 import { agreementKeyFromSeed } from '../../src/wire/hpke.ts'
 import { peerIdFromPublicKey } from '../../src/wire/peer-id.ts'
-import { openMessage, SEALED_TYPE, sealMessage } from '../../src/wire/sealed-message.ts'
+import { openMessage, SEALED_TYPE, sealInner, sealMessage } from '../../src/wire/sealed-message.ts'
 import { createSigner } from '../../src/wire/signature.ts'
 import { message } from './arbitraries.ts'
 
@@ -110,6 +110,19 @@ describe('sealed message', () => {
     expect(() => seal({ suffix: '/a', payload: new Uint8Array(LIMITS.payloadBytes) })).toThrow(
       expect.objectContaining({ code: 'ERR_PAYLOAD_TOO_LARGE' })
     )
+  })
+
+  it('takes no time to live from inside, whoever wrote it there', () => {
+    const builder = new BodyBuilder()
+    builder.add({ suffix: '/a', payload: new Uint8Array(1), ttlMs: 5 })
+    const { contentType, payload } = sealInner(builder.finish(), {
+      sender,
+      recipient,
+      random,
+      ttlMs: 7
+    })
+    const opened = openMessage({ contentType, payload }, { sender, recipient, key })
+    expect(opened.ttlMs).toBeUndefined()
   })
 
   it('names no recipient that is no peer', () => {
