@@ -1,62 +1,59 @@
-import { topicMatches } from '../../src/wire/topic.ts'
-import type { Checker, MessageRef, Trace, Violation } from '../trace.ts'
-import { gapsTold } from './gaps-told.ts'
+import type { Checker, Violation } from '../trace.ts'
+import { logKey } from './log-ranges.ts'
+import { type SubscriptionFacts, type TraceIndex, indexTrace } from './trace-index.ts'
 
-interface Reader {
-  readonly filter: string
-  /** Handed over, by log: the lowest and highest sequence, and all of them. */
-  readonly logs: Map<string, { low: number; high: number; readonly all: Set<number> }>
+/** The lowest and highest sequence of a log that a subscription got. */
+interface Span {
+  low: number
+  high: number
 }
 
 /**
  * No gap is silent: between two messages of one log that a subscription got, ephemeral ones too, every confirmed
- * message that its filter matches came as well, or the subscription was told that it is missing.
+ * message that its filter matches came as well, or the subscription was told that it is missing. Members of a group
+ * get parts of a log; they are not looked at here.
  */
-export const silentGaps: Checker = (trace) => {
-  const wasTold = gapsTold(trace)
-  const readers = readersOf(trace)
+export const silentGaps: Checker = (trace) => findSilentGaps(indexTrace(trace))
+
+/** As `silentGaps`, over a trace that was indexed already. */
+export function findSilentGaps(index: TraceIndex): Violation[] {
+  const spans = spansOf(index)
   const violations: Violation[] = []
-  for (const event of trace) {
-    if (event.kind !== 'confirmed') continue
-    const { message, topic } = event
-    for (const [subscription, { filter, logs }] of readers) {
-      const log = logs.get(logOf(message))
-      if (log === undefined || message.sequence < log.low || message.sequence > log.high) continue
-      if (log.all.has(message.sequence) || !topicMatches(filter, topic)) continue
-      if (wasTold(subscription, message)) continue
+  for (const [number, { confirmed, ref, topic }] of index.messages.entries()) {
+    if (confirmed === -1) continue
+    const log = logKey(ref)
+    for (const reader of index.matching(topic)) {
+      if (reader.group !== undefined || reader.handed.has(number)) continue
+      const span = spans.get(reader)?.get(log)
+      if (span === undefined || ref.sequence < span.low || ref.sequence > span.high) continue
+      if (reader.gaps.has(ref) || index.excused.has(ref)) continue
       violations.push({
         checker: 'silent-gaps',
-        subscription,
+        subscription: reader.id,
         what: 'a message is missing between others of its log, and no gap was told',
-        id: message.id
+        id: ref.id
       })
     }
   }
   return violations
 }
 
-/** What each subscription got. */
-function readersOf(trace: Trace): Map<string, Reader> {
-  const readers = new Map<string, Reader>()
+function spansOf({ byId, trace }: TraceIndex): Map<SubscriptionFacts, Map<string, Span>> {
+  const spans = new Map<SubscriptionFacts, Map<string, Span>>()
   for (const event of trace) {
-    if (event.kind === 'subscribed') {
-      readers.set(event.subscription, { filter: event.filter, logs: new Map() })
-    }
     if (event.kind !== 'handed') continue
+    const reader = byId.get(event.subscription)
+    if (reader === undefined) continue
+    let logs = spans.get(reader)
+    if (logs === undefined) spans.set(reader, (logs = new Map()))
     const { sequence } = event.message
-    const logs = readers.get(event.subscription)?.logs
-    const log = logs?.get(logOf(event.message))
-    if (log === undefined) {
-      logs?.set(logOf(event.message), { low: sequence, high: sequence, all: new Set([sequence]) })
-      continue
+    const log = logKey(event.message)
+    const span = logs.get(log)
+    if (span === undefined) logs.set(log, { low: sequence, high: sequence })
+    else {
+      span.low = Math.min(span.low, sequence)
+      span.high = Math.max(span.high, sequence)
     }
-    log.low = Math.min(log.low, sequence)
-    log.high = Math.max(log.high, sequence)
-    log.all.add(sequence)
   }
-  return readers
-}
-
-function logOf({ channel, publisher, session }: MessageRef): string {
-  return `${publisher}/${session}/${channel}`
+  return spans
 }
