@@ -3,7 +3,7 @@ import { isSkeinError, SkeinError } from '../core/errors.ts'
 import { KIB, LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { FrameStream, PeerId, Transport } from '../mesh/contract.ts'
-import type { AppendOutcome, LogRef, LogState, Store } from '../store/contract.ts'
+import type { AppendOutcome, LogRef, LogState, SequenceRange, Store } from '../store/contract.ts'
 import { decodeMessages } from '../wire/body.ts'
 import { inboxChannel, isInbox } from '../wire/inbox-receipt.ts'
 import { recordError } from '../wire/protobuf.ts'
@@ -18,6 +18,7 @@ import {
   decodeOffer,
   encodeAnswer
 } from './custody-frames.ts'
+import type { InboxReceipts } from './inbox-receipts.ts'
 
 export interface CustodyComponents {
   readonly store: Pick<
@@ -25,6 +26,7 @@ export interface CustodyComponents {
     'append' | 'assertWritable' | 'flush' | 'giveUp' | 'log' | 'logs' | 'raiseFloor' | 'readLog'
   >
   readonly transport: Pick<Transport, 'blame' | 'handle'>
+  readonly receipts: Pick<InboxReceipts, 'isReceived'>
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -156,8 +158,9 @@ export class Custody {
   async #keep(record: SealedRecord, { ageMs }: CustodyOffer): Promise<string | undefined> {
     const { store } = this.#components
     if (ageMs >= lifetimeOf(record)) return 'its time to live has passed'
-    const { channel, first, publisher, session } = record.header
+    const { channel, count, first, publisher, session } = record.header
     const log: LogRef = { channel, publisher, session }
+    if (this.#areReceived(log, { from: first, to: first + count - 1 })) return 'it was received'
     const [outcome] = await store.append([{ record, ageMs, floor: 1 }], { sync: true })
     const refusal = refusalOf(outcome)
     if (refusal !== undefined) return refusal
@@ -169,6 +172,13 @@ export class Custody {
       await store.giveUp(log, { from: head + 1, to: first - 1 }, 'skipped')
     }
     return undefined
+  }
+
+  #areReceived(log: LogRef, { from, to }: SequenceRange): boolean {
+    for (let sequence = from; sequence <= to; sequence++) {
+      if (!this.#components.receipts.isReceived(log, sequence)) return false
+    }
+    return true
   }
 
   #used(sender: PeerId | undefined): number {

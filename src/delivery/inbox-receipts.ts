@@ -76,6 +76,8 @@ export class InboxReceipts {
       this.#kept.set(key, { bytes, receipt })
     }
     await this.prune()
+    // A crash may have come between a receipt and what it frees.
+    for (const { receipt } of this.#kept.values()) await this.#free(receipt)
   }
 
   /** Resolves when what was accepted is written. */
@@ -135,7 +137,8 @@ export class InboxReceipts {
     this.#writing = this.#writing
       .then(() => this.#settle(kept, key))
       .catch((error: unknown) => {
-        // Still in memory, and shown again by whoever has it: nothing is lost but time.
+        // Whoever has it shows it again: nothing is lost but time.
+        if (this.#kept.get(key) === kept) this.#kept.delete(key)
         logger.warn({ err: error, from, log }, 'a receipt could not be written')
       })
   }
@@ -165,18 +168,19 @@ export class InboxReceipts {
     // Before anything is let go: after a crash the receipt must still say why it is gone.
     if (this.#kept.get(key) === kept) await this.#values.put(key, kept.bytes)
     this.#emitter.emit('received', { log, ranges, upTo: ranges.at(-1)?.to ?? 0 })
-    if (log.publisher !== this.#init.self) await this.#free(log, ranges)
+    await this.#free(kept.receipt)
   }
 
-  /** A custodian's copy goes up to the first message that was not received. */
-  async #free(log: LogRef, ranges: readonly SequenceRange[]): Promise<void> {
+  /** A custodian's copy goes, up to the first message that was not received. A sender's own is the outbox's affair. */
+  async #free(receipt: InboxReceipt): Promise<void> {
     const { store } = this.#components
+    const log = logOf(receipt)
     const state = store.log(log)
-    if (state === undefined) return
+    if (log.publisher === this.#init.self || state === undefined) return
     const held = heldOf(state)
     const last = held.at(-1)
     if (last === undefined) return
-    await store.raiseFloor(log, firstUncovered(held, ranges) ?? last.to + 1)
+    await store.raiseFloor(log, firstUncovered(held, receipt.ranges) ?? last.to + 1)
   }
 }
 

@@ -56,7 +56,7 @@ export class Inbox implements Lifecycle {
     this.#components = components
     this.#init = init
     this.receipts = new InboxReceipts(components, { self }, emitters.receipts)
-    this.custody = new Custody(components, { self, custodian })
+    this.custody = new Custody({ ...components, receipts: this.receipts }, { self, custodian })
     const offers = new CustodyOffers(components, { self, candidates })
     this.outbox = new Outbox(
       { ...components, offers, receipts: this.receipts },

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../core/clock.ts'
-import { SkeinError } from '../core/errors.ts'
+import { SkeinError, toSkeinError } from '../core/errors.ts'
 import type { Emitter, Events } from '../core/events.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
@@ -13,7 +13,7 @@ import { inboxChannel } from '../wire/inbox-receipt.ts'
 import { parseMessageId } from '../wire/message-id.ts'
 import { encodeInner, sealInner } from '../wire/sealed-message.ts'
 import { parseTopic } from '../wire/topic.ts'
-import type { CustodyOffers } from './custody-offers.ts'
+import type { CustodyOffers, Entrusted } from './custody-offers.ts'
 import type { InboxReceipts } from './inbox-receipts.ts'
 import { deadLetter } from './outbox-dead-letter.ts'
 import { type Indexed, OutboxIndex } from './outbox-index.ts'
@@ -104,6 +104,7 @@ export class Outbox {
   readonly #logs: OutboxLogs
   readonly #waiting = new OutboxIndex<Entry>()
   readonly #underWay = new Set<Promise<unknown>>()
+  readonly #entrusting = new Set<AbortController>()
   #state: 'new' | 'open' | 'stopped' = 'new'
   #timer: Timer | undefined
   #timerAt = Infinity
@@ -147,6 +148,7 @@ export class Outbox {
     this.#state = 'stopped'
     this.#unsubscribe?.()
     this.#timer?.cancel()
+    for (const abort of this.#entrusting) abort.abort()
     for (const { delivery } of this.#waiting.all()) delivery.reject(stopped())
     await Promise.allSettled(this.#underWay)
   }
@@ -195,21 +197,32 @@ export class Outbox {
     if (this.#components.receipts.isReceived(entry.log, entry.sequence)) {
       await this.#received([entry])
     } else {
-      await this.#rows.add(id, row, inner)
+      await this.#record(entry, inner)
       if (message.custodians !== undefined) await this.#entrust(entry, message)
     }
     return { id, to, time, delivered: entry.delivery.promise }
   }
 
-  async #entrust(
-    entry: Entry,
-    { custodians: wanted = 0, signal, to }: OutboundMessage
-  ): Promise<void> {
+  async #record({ id, row }: Entry, inner: Uint8Array): Promise<void> {
+    try {
+      await this.#rows.add(id, row, inner)
+    } catch (error) {
+      const { code, details, message } = toSkeinError(error)
+      // The record is on disk: the next start finds it.
+      throw new SkeinError(code, message, {
+        cause: error,
+        details: { ...details, mayBeDelivered: true, id }
+      })
+    }
+  }
+
+  async #entrust(entry: Entry, message: OutboundMessage): Promise<void> {
+    const { custodians: wanted = 0, signal, to } = message
     if (wanted === 0) return
     const record = await this.#recordOf(entry)
     // Received and gone already.
     if (record === undefined) return
-    const kept = await this.#components.offers.entrust({ record, recipient: to, wanted, signal })
+    const kept = await this.#askCustodians({ record, recipient: to, wanted, signal })
     if (this.#waiting.has(entry.id) && kept.length > 0) {
       entry.row = { ...entry.row, custodians: kept }
       await this.#rows.update(entry.id, entry.row)
@@ -221,6 +234,21 @@ export class Outbox {
       `${kept.length} of the ${wanted} custodians asked for have a copy; the message waits here for its recipient, do not send it again`,
       { details: { wanted, have: kept.length, mayBeDelivered: true, id: entry.id } }
     )
+  }
+
+  /** Ends when the caller's signal aborts, and when this node stops. */
+  async #askCustodians({ signal, ...entrusted }: Entrusted): Promise<PeerId[]> {
+    const abort = new AbortController()
+    const onAbort = (): void => abort.abort()
+    signal?.addEventListener('abort', onAbort, { once: true })
+    if (signal?.aborted === true || this.#state !== 'open') abort.abort()
+    this.#entrusting.add(abort)
+    try {
+      return await this.#components.offers.entrust({ ...entrusted, signal: abort.signal })
+    } finally {
+      this.#entrusting.delete(abort)
+      signal?.removeEventListener('abort', onAbort)
+    }
   }
 
   async #recordOf({ log, sequence }: Entry): Promise<SealedRecord | undefined> {

@@ -217,6 +217,42 @@ describe('custody', () => {
     expect(anna.outbox.list().map(({ id }) => id.split('/')[2])).not.toContain('5')
   })
 
+  it('lets go later where the disk did not let it, and of nothing that comes again', async () => {
+    const { add } = town()
+    const cleo = await add(CLEO)
+    const anna = await add(ANNA)
+    await anna.outbox.send(message(peerOf(BEN), 'one', { custodians: 1 }))
+    const log = benLog(cleo)
+    const [sent] = await anna.store.readLog(log, 1)
+    const { publisher, session } = log
+    const receipt = signReceipt({ publisher, session, ranges: [{ from: 1, to: 1 }] }, signerOf(BEN))
+    const raiseFloor = cleo.store.raiseFloor.bind(cleo.store)
+    cleo.store.raiseFloor = () => Promise.reject(new SkeinError('ERR_STORE_WRITE', 'no'))
+    cleo.receipts.accept(receipt, 'x')
+    await settled()
+    expect(await textsAt(cleo, log)).toEqual(['one'])
+    cleo.store.raiseFloor = raiseFloor
+    cleo.receipts.accept(receipt, 'x')
+    await settled()
+    expect(await textsAt(cleo, log)).toEqual([])
+    expect(await offer(anna, cleo, sent?.record as SealedRecord)).toEqual({
+      kept: false,
+      reason: 'it was received'
+    })
+  })
+
+  it('does not hold up a stop', async () => {
+    const { add } = town()
+    const cleo = await add(CLEO)
+    cleo.transport.handle(CUSTODY_PROTOCOL, () => undefined)
+    const anna = await add(ANNA)
+    const sending = anna.outbox.send(message(peerOf(BEN), 'one', { custodians: 1 }))
+    sending.catch(() => {})
+    await settled()
+    await anna.outbox.stop()
+    await expect(sending).rejects.toMatchObject({ code: 'ERR_CUSTODIANS' })
+  })
+
   it('drops a message when its time to live has passed', async () => {
     const { add, clock } = town()
     const cleo = await add(CLEO)

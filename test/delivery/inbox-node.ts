@@ -127,7 +127,7 @@ export class InboxNode {
       { self, nameOf: (peer) => (peer === peerOf(2) ? 'ben' : undefined) },
       strict<OutboxEvents>()
     )
-    this.custody = new Custody(components, {
+    this.custody = new Custody({ ...components, receipts: this.receipts }, {
       self,
       custodian: init.custodian ?? true,
       maxBytes: init.custodyBytes
