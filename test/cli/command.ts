@@ -96,6 +96,33 @@ export function run(args: readonly string[], options: RunOptions = {}): Promise<
   return launch(args, { input: '', ...options }).result
 }
 
+/** What a node says when it is ready. */
+export interface Ready {
+  readonly peerId: string
+  readonly name: string
+  readonly mesh: string
+  readonly listen: readonly string[]
+  readonly api: string | null
+  readonly mqtt: null
+  readonly dataDir: string
+}
+
+/** A real node on loopback, with a new data directory unless `args` name one. */
+export async function startNode(
+  args: readonly string[] = []
+): Promise<Running & { readonly ready: Ready }> {
+  const base = ['start', '--json', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0']
+  const place = args.includes('--data-dir') ? [] : ['--data-dir', join(await tempFolder(), 'data')]
+  const node = launch([...base, '--http', '127.0.0.1:0', ...place, ...args])
+  let text = ''
+  node.child.stdout?.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+  })
+  await node.seen('\n')
+  await node.seen('"dataDir"')
+  return { ...node, ready: JSON.parse(text) as Ready }
+}
+
 /** A fake node whose HTTP interface the commands find by `--data-dir`. */
 export async function fakeNode(): Promise<Bench & { readonly at: readonly string[] }> {
   const bench = await startBench()

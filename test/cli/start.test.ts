@@ -3,34 +3,10 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
-import type { Running } from './command.ts'
-import { launch, run, tempFolder } from './command.ts'
+import { launch, run, startNode, tempFolder } from './command.ts'
 
 // Each test runs several processes, one after the other.
 vi.setConfig({ testTimeout: 60_000 })
-
-interface Ready {
-  peerId: string
-  name: string
-  mesh: string
-  listen: string[]
-  api: string | null
-  mqtt: null
-  dataDir: string
-}
-
-async function startNode(args: readonly string[] = []): Promise<Running & { ready: Ready }> {
-  const dataDir = join(await tempFolder(), 'data')
-  const base = ['start', '--json', '--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0']
-  const node = launch([...base, '--http', '127.0.0.1:0', '--data-dir', dataDir, ...args])
-  let text = ''
-  node.child.stdout?.on('data', (chunk: Buffer) => {
-    text += chunk.toString()
-  })
-  await node.seen('\n')
-  await node.seen('"dataDir"')
-  return { ...node, ready: JSON.parse(text) as Ready }
-}
 
 describe('cli start', () => {
   it('start: tells where it is, serves until SIGTERM, and cleans up', async () => {
