@@ -65,8 +65,8 @@ interface World {
   readonly values: Values
   /** Changes of state, as `name-or-id state`. */
   readonly changes: string[]
-  connect(peer: string): void
-  disconnect(peer: string): void
+  readonly connect: (peer: string) => void
+  readonly disconnect: (peer: string) => void
 }
 
 async function world(init: { clock?: ManualClock; values?: Values } = {}): Promise<World> {
