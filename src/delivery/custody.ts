@@ -164,8 +164,12 @@ export class Custody {
     const [outcome] = await store.append([{ record, ageMs, floor: 1 }], { sync: true })
     const refusal = refusalOf(outcome)
     if (refusal !== undefined) return refusal
-    // A copy that came another way may not be synced yet.
-    if (outcome === 'duplicate') await store.flush()
+    if (outcome === 'duplicate') {
+      // What was passed over long ago counts as held and is not; what came another way may not be synced yet.
+      const [held] = await store.readLog(log, first, { to: first })
+      if (held?.head.header.first !== first) return 'it comes too late'
+      await store.flush()
+    }
     const head = store.log(log)?.head ?? first
     if (head < first - 1) {
       // Messages between were sent without custodians: nobody brings them here, and holes are few per log.

@@ -14,7 +14,7 @@ import {
 import type { Signer } from '../wire/signature.ts'
 
 export interface InboxReceiptsComponents {
-  readonly store: Pick<Store, 'flush' | 'log' | 'raiseFloor' | 'values'>
+  readonly store: Pick<Store, 'events' | 'flush' | 'log' | 'logs' | 'raiseFloor' | 'values'>
   readonly signer: Signer
   readonly logger: Logger
 }
@@ -28,6 +28,9 @@ export interface InboxReceiptsEvents {
   /** A receipt that says more than those before is kept. `upTo`: the end of its last range. */
   received: { log: LogRef; ranges: readonly SequenceRange[]; upTo: number }
 }
+
+/** With so many skipped ranges, the store is about to forget the oldest. */
+const DOUBTFUL_VOIDS = LIMITS.islands - 8
 
 interface Kept {
   readonly bytes: Uint8Array
@@ -51,6 +54,10 @@ export class InboxReceipts {
   readonly #kept = new Map<string, Kept>()
   /** Receipts of this node's own inbox, for as long as what they say is true. */
   readonly #issued = new Map<string, Issued>()
+  /** By log of this node's own inbox: what lies at or below it may not be held, whatever the store says. */
+  readonly #doubts = new Map<string, number>()
+  readonly #doubtValues: ValueSpace
+  #unsubscribe: (() => void) | undefined
   /** Writes that are under way. */
   #writing: Promise<void> = Promise.resolve()
 
@@ -63,6 +70,7 @@ export class InboxReceipts {
     this.#init = init
     this.#emitter = emitter
     this.#values = components.store.values('receipts')
+    this.#doubtValues = components.store.values('receipt-doubts')
   }
 
   get events(): Events<InboxReceiptsEvents> {
@@ -75,6 +83,15 @@ export class InboxReceipts {
       const receipt = openReceipt(bytes)
       this.#kept.set(key, { bytes, receipt })
     }
+    for (const [key, value] of await this.#doubtValues.entries()) {
+      this.#doubts.set(key, Number(Buffer.from(value).toString()))
+    }
+    const { store } = this.#components
+    for (const state of store.logs(inboxChannel(this.#init.self))) this.#doubt(state)
+    this.#unsubscribe ??= store.events.on('given-up', ({ log }) => {
+      const state = store.log(log)
+      if (state !== undefined && log.channel === inboxChannel(this.#init.self)) this.#doubt(state)
+    })
     await this.prune()
     // A crash may have come between a receipt and what it frees.
     for (const { receipt } of this.#kept.values()) await this.#free(receipt)
@@ -82,6 +99,7 @@ export class InboxReceipts {
 
   /** Resolves when what was accepted is written. */
   async stop(): Promise<void> {
+    this.#unsubscribe?.()
     await this.#writing
   }
 
@@ -94,9 +112,12 @@ export class InboxReceipts {
     if (log.channel !== inboxChannel(this.#init.self)) return undefined
     const state = store.log(log)
     // Taken before the sync: what comes after it may not be on disk yet.
-    const ranges = state === undefined ? [] : heldOf(state).slice(-LIMITS.receiptRanges)
-    if (ranges.length === 0) return undefined
+    if (state === undefined) return undefined
+    this.#doubt(state)
     const key = keyOf(this.#init.self, log)
+    const certain = above(heldOf(state), this.#doubts.get(key) ?? 0)
+    const ranges = certain.slice(-LIMITS.receiptRanges)
+    if (ranges.length === 0) return undefined
     const issued = this.#issued.get(key)
     if (issued !== undefined && sameRanges(issued.ranges, ranges)) return issued.bytes
     await store.flush()
@@ -155,6 +176,31 @@ export class InboxReceipts {
       const log = { channel: inboxChannel(this.#init.self), publisher, session }
       if (this.#components.store.log(log) === undefined) this.#issued.delete(key)
     }
+    for (const key of this.#doubts.keys()) {
+      const [, publisher = '', session = ''] = key.split('/')
+      const log = { channel: inboxChannel(this.#init.self), publisher, session }
+      if (this.#components.store.log(log) !== undefined) continue
+      this.#doubts.delete(key)
+      await this.#doubtValues.delete(key)
+    }
+  }
+
+  /**
+   * The store remembers LIMITS.islands ranges that were skipped, and takes older ones for held. A receipt for what
+   * never came would lose it, so before that happens nothing below the oldest of them is signed for any more.
+   */
+  #doubt(state: LogState): void {
+    const oldest = state.voids[0]
+    if (oldest === undefined || state.voids.length < DOUBTFUL_VOIDS) return
+    const key = keyOf(this.#init.self, state)
+    const below = oldest.from - 1
+    if ((this.#doubts.get(key) ?? 0) >= below) return
+    this.#doubts.set(key, below)
+    this.#writing = this.#writing
+      .then(() => this.#doubtValues.put(key, Buffer.from(`${below}`)))
+      .catch((error: unknown) => {
+        this.#components.logger.warn({ err: error }, 'a doubt about an inbox could not be written')
+      })
   }
 
   #find(log: LogRef): Kept | undefined {
@@ -184,16 +230,26 @@ export class InboxReceipts {
   }
 }
 
-/** What is held of a log, without what was given up below its head: ascending, not touching. */
+/** What is held of a log, without what only counts as held: ascending, not touching. */
 export function heldOf(state: LogState): SequenceRange[] {
+  const counted = state.head < state.floor ? [] : [{ from: state.floor, to: state.head }]
   const held: SequenceRange[] = []
-  let from = state.floor
-  for (const range of state.voids) {
-    if (range.from > from) held.push({ from, to: range.from - 1 })
-    from = Math.max(from, range.to + 1)
+  for (const range of [...counted, ...state.islands]) {
+    let { from } = range
+    for (const missing of state.voids) {
+      if (missing.to < from || missing.from > range.to) continue
+      if (missing.from > from) held.push({ from, to: missing.from - 1 })
+      from = missing.to + 1
+    }
+    if (from <= range.to) held.push({ from, to: range.to })
   }
-  if (from <= state.head) held.push({ from, to: state.head })
-  return [...held, ...state.islands]
+  return held
+}
+
+function above(ranges: readonly SequenceRange[], sequence: number): SequenceRange[] {
+  return ranges
+    .filter(({ to }) => to > sequence)
+    .map(({ from, to }) => ({ from: Math.max(from, sequence + 1), to }))
 }
 
 /** The first sequence of `held` that `ranges` do not cover. Both ascending, `ranges` not touching. */

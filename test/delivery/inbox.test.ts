@@ -221,6 +221,24 @@ describe('inbox: receipts', () => {
     expect(again.receipts.held({ ...log, channel: 'orders' })).toBeUndefined()
   })
 
+  it('say nothing of what the store may have forgotten to lack, ever after', async () => {
+    const { anna, ben, log } = await exchange(4)
+    const state = ben.store.log(log) as LogState
+    const voids = Array.from({ length: 60 }, (_, i) => ({ from: 3 + 2 * i, to: 3 + 2 * i }))
+    const asked = ben.store.log.bind(ben.store)
+    ben.store.log = () => ({ ...state, head: 124, voids })
+    const many = openReceipt(await receiptOf(ben, log)).ranges
+    expect(many).toHaveLength(60)
+    expect(many[0]).toEqual({ from: 4, to: 4 })
+    // Some of them come late, and the store knows of no others.
+    ben.store.log = () => ({ ...state, head: 124, voids: voids.slice(0, 1) })
+    expect(openReceipt(await receiptOf(ben, log)).ranges).toEqual([{ from: 4, to: 124 }])
+    ben.store.log = asked
+    anna.receipts.accept(await receiptOf(ben, log), ben.self)
+    await settled()
+    expect(anna.outbox.list()).toHaveLength(2)
+  })
+
   it('tell what is held without holes and what lies above them', () => {
     const state = {
       floor: 3,
@@ -228,14 +246,16 @@ describe('inbox: receipts', () => {
       voids: [
         { from: 3, to: 4 },
         { from: 8, to: 9 },
-        { from: 20, to: 20 }
+        { from: 20, to: 20 },
+        { from: 33, to: 34 }
       ],
-      islands: [{ from: 30, to: 31 }]
+      islands: [{ from: 30, to: 36 }]
     } as unknown as LogState
     expect(heldOf(state)).toEqual([
       { from: 5, to: 7 },
       { from: 10, to: 19 },
-      { from: 30, to: 31 }
+      { from: 30, to: 32 },
+      { from: 35, to: 36 }
     ])
   })
 })
