@@ -58,6 +58,7 @@ export class InboxReceipts {
   readonly #doubts = new Map<string, number>()
   readonly #doubtValues: ValueSpace
   #unsubscribe: (() => void) | undefined
+  #stopped = false
   /** Writes that are under way. */
   #writing: Promise<void> = Promise.resolve()
 
@@ -99,6 +100,7 @@ export class InboxReceipts {
 
   /** Resolves when what was accepted is written. */
   async stop(): Promise<void> {
+    this.#stopped = true
     this.#unsubscribe?.()
     await this.#writing
   }
@@ -143,6 +145,7 @@ export class InboxReceipts {
    */
   accept(bytes: Uint8Array, from: PeerId): void {
     const { logger, store } = this.#components
+    if (this.#stopped) return
     const receipt = openReceipt(bytes)
     const log = logOf(receipt)
     const key = keyOf(receipt.recipient, receipt)
