@@ -15,7 +15,7 @@ import type { Membership } from './membership.ts'
 import type { PeerDirectory } from './peer-directory.ts'
 
 export interface PresenceComponents {
-  readonly transport: Pick<Transport, 'self' | 'events'>
+  readonly transport: Pick<Transport, 'self' | 'events' | 'members'>
   readonly membership: Pick<Membership, 'hold'>
   readonly clock: Clock
   readonly random: Random
@@ -208,7 +208,8 @@ export class Presence {
   #send(more: Pick<Announcement, 'bye'>): void {
     const { clock, directory, logger, sender, transport } = this.#components
     const { custodian, leastIntervalMs, name, session } = this.#init
-    this.#announcedAt = clock.monotonic()
+    // What nobody heard keeps no newcomer waiting.
+    if (transport.members(PRESENCE_CHANNEL).length > 0) this.#announcedAt = clock.monotonic()
     this.#intervalMs = announceInterval(directory.presentCount, leastIntervalMs)
     const payload = encodeAnnouncement({
       name,

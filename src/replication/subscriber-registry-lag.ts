@@ -12,12 +12,12 @@ export interface SubscriberLagComponents {
   readonly clock: Clock
 }
 
-/** Where this node's journals stood when a peer announced its lags. */
+/** Where this node's journals stood at some moment. */
 interface Mark {
   /** Local wall clock, ms. */
   readonly at: number
   /** By channel: the offset of the next message. */
-  readonly next: ReadonlyMap<string, number>
+  readonly next: Map<string, number>
 }
 
 /**
@@ -27,7 +27,10 @@ interface Mark {
  */
 export class SubscriberLag {
   readonly #components: SubscriberLagComponents
-  readonly #marks = new Map<PeerId, Mark>()
+  /** When a peer announced itself. */
+  readonly #heard = new Map<PeerId, Mark>()
+  /** When a subscription began, of those that were never announced. */
+  readonly #begun = new WeakMap<KnownSubscription, Mark>()
 
   constructor(components: SubscriberLagComponents) {
     this.#components = components
@@ -42,40 +45,64 @@ export class SubscriberLag {
         if (next.size < LIMITS.channels) next.set(channel, store.journal(channel).next)
       }
     }
-    this.#marks.delete(peer.id)
-    this.#marks.set(peer.id, { at: clock.now(), next })
-    for (const oldest of this.#marks.keys()) {
-      if (this.#marks.size <= LIMITS.knownPeers) break
-      this.#marks.delete(oldest)
-    }
+    this.#remember(peer.id, { at: clock.now(), next })
   }
 
   /** Messages that the subscription is not done with. */
   async of(subscription: KnownSubscription): Promise<number> {
-    const { createdAt, name, peerId } = subscription
-    const peer = this.#components.directory.get(peerId)
-    const said = peer?.subscriptions.find((other) => other.name === name)
-    const mark = this.#marks.get(peerId)
-    const heardAt = mark?.at ?? peer?.lastSeen
-    // One that was not announced began later, or lagged less than all that were.
-    const isYounger = said === undefined && (heardAt === undefined || createdAt > heardAt)
-    const from = isYounger || heardAt === undefined ? createdAt : heardAt
-    let lag = said?.lag ?? 0
-    for (const channel of this.#channelsOf(subscription)) {
-      lag += await this.#since(channel, from, isYounger ? undefined : mark?.next.get(channel))
-    }
+    const { name, peerId } = subscription
+    const said = this.#components.directory.get(peerId)?.subscriptions
+    let lag = said?.find((other) => other.name === name)?.lag
+    const mark = this.#markOf(subscription, lag !== undefined)
+    lag ??= 0
+    for (const channel of this.#channelsOf(subscription)) lag += await this.#since(channel, mark)
     return lag
   }
 
-  async #since(channel: string, ms: number, offset: number | undefined): Promise<number> {
+  #markOf(subscription: KnownSubscription, isAnnounced: boolean): Mark {
+    const { createdAt, peerId } = subscription
+    const heard = this.#heard.get(peerId) ?? this.#lastSeen(peerId)
+    // One that was not announced began later, or lagged less than all that were.
+    if (heard !== undefined && (isAnnounced || createdAt <= heard.at)) return heard
+    const begun = this.#begun.get(subscription) ?? { at: createdAt, next: new Map() }
+    this.#begun.set(subscription, begun)
+    return begun
+  }
+
+  /** What a peer said before this node started is as old as its last sign of life. */
+  #lastSeen(peerId: PeerId): Mark | undefined {
+    const peer = this.#components.directory.get(peerId)
+    if (peer === undefined) return undefined
+    const mark = { at: peer.lastSeen, next: new Map<string, number>() }
+    if (peer.state === 'down') this.#remember(peerId, mark)
+    return mark
+  }
+
+  #remember(peerId: PeerId, mark: Mark): void {
+    this.#heard.delete(peerId)
+    this.#heard.set(peerId, mark)
+    for (const oldest of this.#heard.keys()) {
+      if (this.#heard.size <= LIMITS.knownPeers) break
+      this.#heard.delete(oldest)
+    }
+  }
+
+  /** Messages of the channel that came in since. The journal is searched once: where it stood does not change. */
+  async #since(channel: string, { at, next }: Mark): Promise<number> {
     const { store } = this.#components
-    const from = offset ?? (await store.seekJournal(channel, ms))
+    let from = next.get(channel)
+    if (from === undefined) {
+      from = await store.seekJournal(channel, at)
+      if (next.size < LIMITS.channels) next.set(channel, from)
+    }
     return Math.max(0, store.journal(channel).next - from)
   }
 
   /** Those of the filter that this node holds something of. */
   #channelsOf({ parsed }: KnownSubscription): readonly string[] {
+    const { channel } = parsed
     const channels = this.#components.store.channels()
-    return channels.filter((channel) => parsed.matchesChannel(channel))
+    if (channel !== undefined) return channels.includes(channel) ? [channel] : []
+    return channels.filter((other) => parsed.matchesChannel(other))
   }
 }

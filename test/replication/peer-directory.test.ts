@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { SkeinError } from '../../src/core/errors.ts'
+import { isSkeinError, SkeinError } from '../../src/core/errors.ts'
 import { Emitter } from '../../src/core/events.ts'
 import { LIMITS } from '../../src/core/limits.ts'
 import { silentLogger } from '../../src/core/logger.ts'
@@ -326,16 +326,17 @@ describe('peer directory: names', () => {
     ;['orders-1', 'orders-2', 'billing', 'audit'].forEach((name, index) =>
       directory.heard(idOf(10 + index), said({ name }))
     )
-    const suggested = (name: string): unknown => {
+    const suggested = (name: string): readonly string[] => {
       try {
-        return directory.resolve(name)
+        directory.resolve(name)
       } catch (error) {
-        expect(error).toMatchObject({ code: 'ERR_PEER_UNKNOWN' })
-        return (error as SkeinError).details['candidates']
+        if (!isSkeinError(error, 'ERR_PEER_UNKNOWN')) throw error
+        return error.details['candidates'] as readonly string[]
       }
+      throw new Error(`'${name}' was found`)
     }
-    expect((suggested('orders') as string[]).slice(0, 2)).toEqual(['orders-1', 'orders-2'])
-    expect((suggested('biling') as string[])[0]).toBe('billing')
+    expect(suggested('orders').slice(0, 2)).toEqual(['orders-1', 'orders-2'])
+    expect(suggested('biling')[0]).toBe('billing')
     expect(suggested('zzz')).toHaveLength(5)
   })
 

@@ -113,9 +113,13 @@ function createParts({ clock, key, transport }: PartsInit): Parts {
   return parts
 }
 
-async function lone(): Promise<{ parts: Parts; clock: ManualClock; transport: LoneTransport }> {
+/** A node with one neighbour that listens, or none. */
+async function lone(
+  neighbours: readonly string[] = ['neighbour']
+): Promise<{ parts: Parts; clock: ManualClock; transport: LoneTransport }> {
   const clock = new ManualClock()
   const transport = new LoneTransport(createSigner(new Uint8Array(32).fill(1)).publicKey)
+  transport.members = () => neighbours
   const parts = createParts({ key: 1, clock, transport })
   onTestFinished(() => parts.stop())
   await parts.start()
@@ -200,6 +204,15 @@ describe('presence: announcing', () => {
     }
     expect(transport.sent.length).toBeGreaterThanOrEqual(4)
     expect(transport.sent.length).toBeLessThanOrEqual(5)
+  })
+
+  it('does not keep its first neighbour waiting for an announcement that nobody heard', async () => {
+    const { clock, transport } = await lone([])
+    expect(transport.sent).toHaveLength(1)
+    await clock.advance(100)
+    transport.events.emit('channel:up', { peer: 'first', channel: '$presence' })
+    await clock.advance(0)
+    expect(transport.sent).toHaveLength(2)
   })
 
   it('says goodbye, with how far its subscriptions are, and nothing afterwards', async () => {

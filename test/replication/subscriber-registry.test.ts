@@ -111,7 +111,7 @@ async function world(init: WorldInit = {}): Promise<World> {
   onTestFinished(stop)
   await store.start()
   await directory.start()
-  publisher.start()
+  await publisher.start()
   await registry.start()
   await settled()
   expect(held).toEqual(['$subscribers all'])
