@@ -21,7 +21,6 @@ import { sealRecord } from '../../src/wire/sealed-record.ts'
 import { newSession } from '../../src/wire/session.ts'
 import { createSigner, type Signer } from '../../src/wire/signature.ts'
 import { LoneTransport } from '../fixtures/lone-transport.ts'
-import { standIn } from './store-stand-in.ts'
 
 export const seedOf = (fill: number): Uint8Array => new Uint8Array(32).fill(fill)
 export const signerOf = (fill: number): Signer => createSigner(seedOf(fill))
@@ -107,8 +106,9 @@ export class InboxNode {
     const signer = signerOf(init.fill)
     const self = peerOf(init.fill)
     const transport = init.transport ?? new LoneTransport(signer.publicKey)
-    const store = standIn(
-      createStore({ ...(init.disk ?? openMemory()), clock, random, logger }, { reserveBytes: 0 })
+    const store = createStore(
+      { ...(init.disk ?? openMemory()), clock, random, logger },
+      { reserveBytes: 0 }
     )
     const components = { store, transport, clock, random, logger, signer }
     this.self = self
@@ -127,11 +127,14 @@ export class InboxNode {
       { self, nameOf: (peer) => (peer === peerOf(2) ? 'ben' : undefined) },
       strict<OutboxEvents>()
     )
-    this.custody = new Custody({ ...components, receipts: this.receipts }, {
-      self,
-      custodian: init.custodian ?? true,
-      maxBytes: init.custodyBytes
-    })
+    this.custody = new Custody(
+      { ...components, receipts: this.receipts },
+      {
+        self,
+        custodian: init.custodian ?? true,
+        maxBytes: init.custodyBytes
+      }
+    )
   }
 
   async start(): Promise<this> {
