@@ -1,7 +1,7 @@
 import { LIMITS } from '../core/limits.ts'
 import type { Hole } from '../replication/gaps.ts'
 import type { JournalEntry, LogRef, SequenceRange, Store } from '../store/contract.ts'
-import type { SealedRecord } from '../wire/record.ts'
+import type { RecordHead, SealedRecord } from '../wire/record.ts'
 import { joinTopic } from '../wire/topic.ts'
 import type { Candidate } from './channel-reader.ts'
 import type { Decoder } from './decoder.ts'
@@ -112,9 +112,9 @@ export class SideReader {
     this.#loading = true
     this.#store
       .readLog(log, log.upTo + 1, { to: log.target, maxBytes: LIMITS.readBytes })
-      .then((records) => {
-        for (const record of records) this.#take(log, record)
-        if (records.length === 0) log.target = log.upTo
+      .then((entries) => {
+        for (const { head, record } of entries) this.#take(log, head, record)
+        if (entries.length === 0) log.target = log.upTo
       })
       .catch(this.#init.onError)
       .finally(() => {
@@ -123,8 +123,7 @@ export class SideReader {
       })
   }
 
-  #take(log: SideLog, record: SealedRecord): void {
-    const { header } = record
+  #take(log: SideLog, { header }: RecordHead, record: SealedRecord | undefined): void {
     const entry: JournalEntry = {
       channel: header.channel,
       offset: 0,
@@ -135,7 +134,8 @@ export class SideReader {
       late: false
     }
     const to = header.first + header.count - 1
-    this.#decoder.messagesOf(record).forEach((message, index) => {
+    const messages = record === undefined ? [] : this.#decoder.messagesOf(record)
+    messages.forEach((message, index) => {
       if (header.first + index <= log.upTo) return
       if (!this.#init.matches(joinTopic(header.channel, message.suffix))) return
       this.#ready.push({ entry, message, index, offset: -1 })

@@ -195,6 +195,12 @@ export class Subscriptions {
     )
   }
 
+  /** How far each durable subscription is behind, in messages, open or not. */
+  async lags(): Promise<{ name: string; lag: number }[]> {
+    const statuses = await this.list()
+    return statuses.map(({ durable, lag }) => ({ name: durable ?? '', lag }))
+  }
+
   /** Forgets a durable subscription. Throws ERR_SUBSCRIPTION_UNKNOWN, ERR_SUBSCRIPTION_IN_USE. */
   async delete(name: string): Promise<void> {
     if (this.#find(name) === undefined) throw unknown(name)

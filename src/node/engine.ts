@@ -1,37 +1,76 @@
 import type { Clock } from '../core/clock.ts'
-import { Emitter } from '../core/events.ts'
+import { Emitter, type Events } from '../core/events.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { Lifecycle } from '../core/lifecycle.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Random } from '../core/random.ts'
-import { LIMITS } from '../core/limits.ts'
 import { Decoder } from '../delivery/decoder.ts'
 import { Feed } from '../delivery/feed.ts'
+import { Inbox } from '../delivery/inbox.ts'
+import { createUnseal } from '../delivery/inbox-unseal.ts'
+import { type Interest, Interests } from '../delivery/interests.ts'
+import { ReceiptTeller } from '../delivery/receipt-teller.ts'
 import { Subscriptions } from '../delivery/subscriptions.ts'
-import type { Transport } from '../mesh/contract.ts'
+import type { PeerId, Transport } from '../mesh/contract.ts'
+import { Backfill } from '../replication/backfill.ts'
 import { Gaps } from '../replication/gaps.ts'
 import { Membership } from '../replication/membership.ts'
+import type { PeerDirectory } from '../replication/peer-directory.ts'
 import { Publisher } from '../replication/publisher.ts'
 import { Receiver } from '../replication/receiver.ts'
+import { ReplicasHolder } from '../replication/replicas-holder.ts'
+import { SlowPaths } from '../replication/slow-paths.ts'
+import { Statements } from '../replication/statements.ts'
+import { internalRetention } from '../replication/subscriber-registry.ts'
+import { Sync } from '../replication/sync.ts'
+import { SyncHolder } from '../replication/sync-holder.ts'
 import type { RetentionPolicy, Store } from '../store/contract.ts'
+import { scopeOf } from '../wire/channel-scope.ts'
+import type { AgreementKey } from '../wire/hpke.ts'
 import { HybridClock } from '../wire/hybrid-clock.ts'
+import { inboxChannel } from '../wire/inbox-receipt.ts'
 import type { Signer } from '../wire/signature.ts'
+import { parseFilter } from '../wire/topic.ts'
+import { MeshView } from './mesh-view.ts'
 import { Upkeep } from './upkeep.ts'
 
 export interface EngineComponents {
   readonly store: Store
   readonly transport: Transport
+  /** A steady one, the store's own: ages are measured by it. */
   readonly clock: Clock
+  /** The machine's, whose jumps are looked for. */
+  readonly machineClock: Clock
   readonly random: Random
   readonly logger: Logger
   readonly signer: Signer
+  /** Opens what is sealed to this node. */
+  readonly agreementKey: AgreementKey
 }
 
 export interface EngineInit {
+  readonly name: string
   readonly retention: (channel: string) => RetentionPolicy
+  /** Filters whose channels are kept for others. */
+  readonly keep: readonly string[]
+  /** Are messages kept for peers that are away? */
+  readonly custodian: boolean
+  /** Is the store still there when the node comes back? */
+  readonly remembers: boolean
+  /** Shortest time between two announcements, ms; for simulations. */
+  readonly presenceIntervalMs?: number | undefined
+}
+
+export interface EngineEvents {
+  /** A wildcard could not join one more channel. */
+  'channels:limit': { filter: string; channel: string }
 }
 
 /** A batch of a channel that keeps last values is small, so that one live value holds few dead ones. */
 const LAST_VALUE_BATCH = 16
+
+/** A message to one peer waits for as long as its sender wants, within the longest time to live. */
+const INBOX_RETENTION = { maxAgeMs: LIMITS.inboxTtlMaxMs, keepLast: undefined }
 
 /**
  * The layers above one store and one transport, put together. The same for a real node and for a simulated
@@ -40,65 +79,106 @@ const LAST_VALUE_BATCH = 16
 export class Engine implements Lifecycle {
   readonly store: Store
   readonly transport: Transport
+  readonly events: Events<EngineEvents>
+  readonly membership: Membership
   readonly publisher: Publisher
   readonly receiver: Receiver
   readonly gaps: Gaps
+  readonly holder: SyncHolder
+  readonly sync: Sync
+  readonly mesh: MeshView
+  readonly inbox: Inbox
+  readonly replicas: ReplicasHolder
+  readonly slowPaths: SlowPaths
   readonly subscriptions: Subscriptions
-  readonly membership: Membership
+  readonly #init: EngineInit
+  readonly #emitter: Emitter<EngineEvents>
+  readonly #emitters: <Map extends object>() => Emitter<Map>
+  readonly #components: EngineComponents
+  readonly #teller: ReceiptTeller
+  readonly #statements: Statements
+  readonly #interests: Interests
   readonly #feed: Feed
   readonly #upkeep: Upkeep
+  readonly #kept: Interest[] = []
   #stopped: Promise<void> | undefined
 
   constructor(components: EngineComponents, init: EngineInit) {
     const { logger, store, transport } = components
-    const emitter = <Map extends object>(): Emitter<Map> =>
-      new Emitter<Map>((error) => logger.error({ err: error }, 'an event listener threw'))
-    const hybridClock = new HybridClock(components)
-    const self = transport.self.id
+    this.#emitters = () =>
+      new Emitter((error) => logger.error({ err: error }, 'an event listener threw'))
+    this.#components = components
+    this.#init = { ...init, retention: retentionOf(init.retention) }
+    this.#emitter = this.#emitters()
+    this.events = this.#emitter
     this.store = store
     this.transport = transport
-    this.publisher = new Publisher(
-      { ...components, hybridClock },
-      {
-        publisher: self,
-        batchMessages: (channel) =>
-          init.retention(channel).keepLast === undefined ? LIMITS.batchMessages : LAST_VALUE_BATCH
-      },
-      emitter()
-    )
-    this.receiver = new Receiver(
-      { ...components, hybridClock },
-      {
-        self,
-        ownSession: () => this.publisher.session,
-        supersede: (session) => this.publisher.supersede(session)
-      },
-      emitter()
-    )
+    const hybridClock = new HybridClock(components)
+    const self = transport.self.id
+    this.membership = new Membership(components, this.#emitters())
+    this.publisher = this.#createPublisher(hybridClock)
+    this.mesh = this.#createMeshView(hybridClock)
+    this.receiver = this.#createReceiver(hybridClock)
     this.gaps = new Gaps(components)
-    this.membership = new Membership(components)
-    const decoder = new Decoder()
-    this.#feed = new Feed(store, decoder)
-    const { gaps, membership, receiver } = this
-    const feed = this.#feed
-    this.subscriptions = new Subscriptions(
-      { ...components, decoder, feed, gaps, membership, receiver },
-      emitter()
+    this.replicas = new ReplicasHolder(components)
+    this.slowPaths = new SlowPaths(
+      { ...components, clock: components.machineClock, disk: this.publisher.disk },
+      this.#emitters()
     )
-    this.#upkeep = new Upkeep(components, init)
+    this.inbox = this.#createInbox()
+    const { inbox, membership, publisher, receiver } = this
+    this.holder = new SyncHolder(
+      { ...components, receipts: inbox.receipts },
+      { self },
+      this.#emitters()
+    )
+    this.sync = this.#createSync()
+    this.#teller = new ReceiptTeller(
+      { ...components, sync: this.sync, receipts: inbox.receipts },
+      { channel: inboxChannel(self) }
+    )
+    this.#statements = new Statements(
+      { ...components, receiver, publisher, holder: this.holder },
+      { self }
+    )
+    this.#interests = new Interests(
+      { ...components, membership },
+      { onLimit: (filter, channel) => this.#emitter.emit('channels:limit', { filter, channel }) }
+    )
+    const decoder = new Decoder({ unseal: createUnseal(self, components.agreementKey) })
+    this.#feed = new Feed(store, decoder)
+    this.subscriptions = this.#createSubscriptions(decoder)
+    this.#upkeep = new Upkeep(components, this.#init)
     transport.onFrame(receiver.judge)
-    receiver.events.on('tail-missing', (tail) => gaps.addTail(tail.log, tail))
   }
 
   /** Leaves everything stopped when it rejects. */
   async start(): Promise<void> {
+    const { membership, publisher, store, transport } = this
     try {
-      await this.store.start()
+      await store.start()
       this.#feed.start()
       this.gaps.start()
-      this.publisher.start()
-      for (const channel of this.store.channels()) this.transport.advertise(channel)
-      await this.transport.start()
+      await publisher.start()
+      await this.mesh.start()
+      await this.inbox.start()
+      this.replicas.start()
+      this.slowPaths.start()
+      this.holder.start()
+      this.#statements.start()
+      this.sync.start()
+      this.#teller.start()
+      this.#interests.start()
+      membership.hold(inboxChannel(transport.self.id), 'all')
+      for (const filter of this.#init.keep) {
+        this.#kept.push(this.#interests.hold(parseFilter(filter), 'all'))
+      }
+      for (const channel of store.channels()) {
+        if (scopeOf(channel) === 'mesh') transport.advertise(channel)
+      }
+      this.subscriptions.events.on('registered', () => this.mesh.subscribers.changed())
+      this.subscriptions.events.on('unregistered', () => this.mesh.subscribers.changed())
+      await transport.start()
       this.subscriptions.start()
       this.#upkeep.start()
     } catch (error) {
@@ -114,12 +194,128 @@ export class Engine implements Lifecycle {
 
   async #stop(): Promise<void> {
     await this.#upkeep.stop()
+    await this.mesh.stop()
+    await this.inbox.stop()
     await this.publisher.stop()
     await this.subscriptions.stop()
+    this.sync.stop()
+    this.#teller.stop()
+    this.#statements.stop()
+    this.#interests.stop()
     this.membership.stop()
+    this.holder.stop()
+    this.replicas.stop()
+    this.slowPaths.stop()
     await this.transport.stop()
     this.gaps.stop()
     this.#feed.stop()
     await this.store.stop()
   }
+
+  #createPublisher(hybridClock: HybridClock): Publisher {
+    const { retention } = this.#init
+    return new Publisher(
+      { ...this.#components, hybridClock },
+      {
+        publisher: this.transport.self.id,
+        batchMessages: (channel) =>
+          retention(channel).keepLast === undefined ? LIMITS.batchMessages : LAST_VALUE_BATCH,
+        retention
+      },
+      this.#emitters()
+    )
+  }
+
+  #createReceiver(hybridClock: HybridClock): Receiver {
+    const { membership, publisher } = this
+    return new Receiver(
+      { ...this.#components, hybridClock, membership },
+      {
+        self: this.transport.self.id,
+        ownSession: () => publisher.session,
+        supersede: (session) => publisher.supersede(session),
+        ephemeral: (record) => this.mesh.ephemeral.take(record)
+      },
+      this.#emitters()
+    )
+  }
+
+  #createMeshView(hybridClock: HybridClock): MeshView {
+    const { membership, publisher } = this
+    const { custodian, name, presenceIntervalMs, remembers } = this.#init
+    return new MeshView(
+      { ...this.#components, hybridClock, membership, publisher },
+      {
+        name,
+        custodian,
+        remembers,
+        leastIntervalMs: presenceIntervalMs,
+        kept: () => this.#kept.flatMap(({ filter }) => this.#interests.channelsOf(filter)),
+        ownLag: () => this.subscriptions.lags()
+      },
+      this.#emitters
+    )
+  }
+
+  #createInbox(): Inbox {
+    const { directory } = this.mesh
+    return new Inbox(
+      { ...this.#components, publisher: this.publisher },
+      {
+        custodian: this.#init.custodian,
+        candidates: () => custodiansOf(directory),
+        resolve: (peer) => directory.resolve(peer),
+        nameOf: (peer) => directory.get(peer)?.name
+      },
+      { outbox: this.#emitters(), receipts: this.#emitters() }
+    )
+  }
+
+  #createSync(): Sync {
+    const { inbox, membership, publisher, receiver, transport } = this
+    return new Sync(
+      { ...this.#components, membership, receiver, receipts: inbox.receipts },
+      {
+        self: transport.self.id,
+        ownSession: () => publisher.session,
+        supersede: (session) => publisher.supersede(session),
+        maxAgeMs: (channel) => this.#init.retention(channel).maxAgeMs,
+        onInboxHeld: (peer, logs) => this.#teller.held(peer, logs)
+      }
+    )
+  }
+
+  #createSubscriptions(decoder: Decoder): Subscriptions {
+    const { gaps, membership, receiver, sync, transport } = this
+    const maxAgeMs = (channel: string): number => this.#init.retention(channel).maxAgeMs
+    return new Subscriptions(
+      {
+        ...this.#components,
+        decoder,
+        feed: this.#feed,
+        gaps,
+        membership,
+        receiver,
+        interests: this.#interests,
+        backfill: new Backfill({ ...this.#components, sync, receiver }, { maxAgeMs })
+      },
+      { self: transport.self.id },
+      this.#emitters()
+    )
+  }
+}
+
+/** Nodes' own channels are kept as they need, whatever is set for others. */
+function retentionOf(asked: EngineInit['retention']): EngineInit['retention'] {
+  return (channel) =>
+    internalRetention(channel) ??
+    (scopeOf(channel) === 'inbox' ? { ...asked(channel), ...INBOX_RETENTION } : asked(channel))
+}
+
+/** Connected peers that keep messages for others. */
+function custodiansOf(directory: PeerDirectory): PeerId[] {
+  return directory
+    .list()
+    .filter(({ connected, custodian }) => connected && custodian)
+    .map(({ id }) => id)
 }

@@ -4,7 +4,7 @@ import { VERSION } from '../core/version.ts'
 import type { SubscribeOptions, Subscription, SubscriptionStatus } from '../delivery/contract.ts'
 import type { TransportPeer } from '../mesh/contract.ts'
 import type { LogState } from '../store/contract.ts'
-import { holes } from '../wire/vector.ts'
+import { missingIn } from '../wire/vector.ts'
 import type {
   BatchMessage,
   Confirm,
@@ -247,5 +247,5 @@ function unknownPeer(id: string): TransportPeer {
 
 function logStatus(log: LogState): TopicStatus['logs'][number] {
   const { publisher, session, floor, head } = log
-  return { publisher, session, floor, head, missing: holes(log) }
+  return { publisher, session, floor, head, missing: missingIn(log) }
 }

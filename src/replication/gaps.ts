@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import type { LogRef, SequenceRange, Store } from '../store/contract.ts'
-import { holes } from '../wire/vector.ts'
+import { missingIn } from '../wire/vector.ts'
 
 /** A hole in a log: records above it are here, it is not. */
 export interface Hole extends LogRef, SequenceRange {

@@ -10,6 +10,7 @@ import type { HybridClock } from '../wire/hybrid-clock.ts'
 import { FLAGS, type RecordHead, type SealedRecord } from '../wire/record.ts'
 import { RecentCache } from '../wire/recent-cache.ts'
 import { recordError } from '../wire/protobuf.ts'
+import { sessionMs } from '../wire/session.ts'
 import { openHead, openRecord, verifyHead } from '../wire/sealed-record.ts'
 import type { PulledRecord } from '../wire/sync-frames.ts'
 import type { Membership } from './membership.ts'
@@ -50,8 +51,6 @@ export interface ReceiverEvents {
   announced: { log: LogRef; last: number; from: PeerId }
   /** A record of this node's own current session came from someone else. */
   impostor: { peer: PeerId; session: string; sequence: number }
-  /** The first record of a session came: the session before reaches at least so far. */
-  before: { log: LogRef; to: number; session: string }
   /** A publisher's statement about its own logs came. */
   statement: { record: SealedRecord }
 }
@@ -154,7 +153,13 @@ export class Receiver {
     checkBody(record)
     this.#components.hybridClock.observe(header.time)
     if ((header.flags & FLAGS.ephemeral) !== 0) return this.#init.ephemeral(record)
-    const stored = this.#keep([{ record, ageMs: 0, ...this.#floorOf(header.channel) }])
+    const item = {
+      record,
+      ageMs: 0,
+      ...this.#floorOf(header.channel),
+      ...this.#beforeField(record)
+    }
+    const stored = this.#keep([item])
     // A disk that is slower than the network makes the neighbour wait instead of filling memory.
     if (this.#pendingBytes > PENDING_BYTES) return stored.then(() => 'accept' as const)
     return 'accept'
@@ -168,7 +173,8 @@ export class Receiver {
     const items: AppendItem[] = []
     for (const { ageMs, bytes, headOnly } of records) {
       const record = this.#openPulled(bytes, headOnly, from)
-      if (record !== undefined) items.push({ record, ageMs, ...floorField(from.floor) })
+      if (record === undefined) continue
+      items.push({ record, ageMs, ...floorField(from.floor), ...this.#beforeField(record) })
     }
     if (items.length === 0) return
     this.stats.pulled += items.length
@@ -240,6 +246,20 @@ export class Receiver {
     return this.#components.membership.since(channel) === undefined ? {} : { floor: 1 }
   }
 
+  /**
+   * A session's first record names where the one before ended, at least: what is missing there shows only here. A
+   * session that began before the channel was wanted here says nothing of what is.
+   */
+  #beforeField({ header }: RecordHead | SealedRecord): { expectsBefore?: boolean } {
+    const { before, channel, publisher, session } = header
+    if (before === undefined) return {}
+    const log = { channel, publisher, session: before.session }
+    const since = this.#components.membership.since(channel)
+    const isWanted =
+      since === 'all' || sessionMs(session) + LIMITS.clockAheadMs >= (since ?? Infinity)
+    return { expectsBefore: isWanted || this.#components.store.log(log) !== undefined }
+  }
+
   #settle(record: SealedRecord | RecordHead, outcome: AppendOutcome | undefined): void {
     switch (outcome) {
       case 'appended':
@@ -267,15 +287,9 @@ export class Receiver {
   }
 
   #tell(record: SealedRecord | RecordHead, outcome: 'appended' | 'island'): void {
-    const { before, channel, flags, publisher, session } = record.header
-    if (isWhole(record)) {
-      if (outcome === 'island') this.#emitter.emit('island', { record })
-      if ((flags & FLAGS.control) !== 0) this.#emitter.emit('statement', { record })
-    }
-    // A session's first record names where the one before ended, at least: what is missing there shows only here.
-    if (before === undefined) return
-    const log = { channel, publisher, session: before.session }
-    this.#emitter.emit('before', { log, to: before.sequence, session })
+    if (!isWhole(record)) return
+    if (outcome === 'island') this.#emitter.emit('island', { record })
+    if ((record.header.flags & FLAGS.control) !== 0) this.#emitter.emit('statement', { record })
   }
 
   /** A verdict for what claims to be this node's own; undefined for others' records. */

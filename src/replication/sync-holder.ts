@@ -334,7 +334,7 @@ class HolderSession {
     if (entries.length > 0) await this.#sendRecords(pull.id, entries)
   }
 
-  #read(pull: Pull, from: number, maxBytes: number): Promise<LogEntry[]> {
+  #read(pull: Pull, from: number, maxBytes: number): Promise<readonly LogEntry[]> {
     return this.#components.store.readLog(pull, from, {
       to: pull.to,
       maxBytes: Math.min(maxBytes, FRAME_BYTES)

@@ -8,7 +8,13 @@ import { scopeOf } from '../wire/channel-scope.ts'
 import { bucketsFor, logDigests } from '../wire/log-digest.ts'
 import { sessionMs } from '../wire/session.ts'
 import { type AskedChannel, type ChannelHeads, DIGEST_BYTES } from '../wire/sync-frames.ts'
-import { heldRanges, missingRanges, type HeldRange, type VectorEntry } from '../wire/vector.ts'
+import {
+  heldRanges,
+  missingIn,
+  missingRanges,
+  type HeldRange,
+  type VectorEntry
+} from '../wire/vector.ts'
 import type { Membership } from './membership.ts'
 import type { Receiver } from './receiver.ts'
 import type { ReceiptBook } from './sync-holder.ts'
@@ -16,7 +22,7 @@ import { SyncNeighbour, type PullStart } from './sync-neighbour.ts'
 import { Wants, type Want } from './wants.ts'
 
 export interface SyncComponents {
-  readonly store: Pick<Store, 'events' | 'log' | 'logs' | 'raiseFloor' | 'giveUp'>
+  readonly store: Pick<Store, 'events' | 'channels' | 'log' | 'logs' | 'raiseFloor' | 'giveUp'>
   readonly transport: Pick<Transport, 'events' | 'peers' | 'open' | 'blame'>
   readonly membership: Membership
   readonly receiver: Pick<Receiver, 'events' | 'pulled'>
@@ -34,8 +40,6 @@ export interface SyncInit {
   readonly supersede: (session: string) => boolean
   /** Age above which records of a channel are not kept here, ms. */
   readonly maxAgeMs: (channel: string) => number
-  /** Inboxes of others that hold messages from here: their receipts may be at a custodian. */
-  readonly sentTo: () => readonly string[]
   /** A neighbour holds these logs of this node's own inbox. */
   readonly onInboxHeld: (peer: PeerId, logs: readonly LogRef[]) => void
 }
@@ -174,10 +178,25 @@ export class Sync {
       channels.push({ channel, digests })
     }
     // Digests of nothing, so that custodians show what they hold, and the receipts with it.
-    for (const channel of this.#init.sentTo()) {
+    for (const channel of this.#sentTo()) {
       channels.push({ channel, digests: new Uint8Array(DIGEST_BYTES) })
     }
     return channels
+  }
+
+  /** Inboxes of others that hold messages from here. */
+  #sentTo(): string[] {
+    const { membership, store } = this.#components
+    return store
+      .channels()
+      .filter(
+        (channel) =>
+          scopeOf(channel) === 'inbox' &&
+          membership.since(channel) === undefined &&
+          store
+            .logs(channel)
+            .some((log) => log.publisher === this.#init.self && heldRanges(log).length > 0)
+      )
   }
 
   #askSoon(): void {

@@ -1,11 +1,11 @@
 import type { Clock } from '../core/clock.ts'
 import type { RecordHead, SealedRecord } from '../wire/record.ts'
-import { headOf, verifyHead } from '../wire/sealed-record.ts'
+import { verifyHead } from '../wire/sealed-record.ts'
 import type { Commit, CommitQueue, Job } from './commit-queue.ts'
 import type { AppendItem, AppendOutcome, LogRef, SequenceRange } from './contract.ts'
-import { linkOf, place, sameBytes } from './held-log.ts'
+import { isFilling, linkOf, place, sameBytes, without } from './held-log.ts'
 import type { HeldLog, Link } from './held-log.ts'
-import type { Journal } from './journal.ts'
+import { isWhole, type Journal } from './journal.ts'
 import { logPrefix, numberKey, SPACE } from './keys.ts'
 import { isCorruption } from './level.ts'
 import type { Level } from './level.ts'
@@ -13,6 +13,7 @@ import { openRow } from './log-reader.ts'
 import type { LogRow } from './log-reader.ts'
 import type { LogSlot, Mirror } from './mirror.ts'
 import { encodeBytes, encodeRecordRow } from './rows.ts'
+import { putValue } from './values.ts'
 
 export interface AppenderComponents {
   readonly clock: Clock
@@ -32,6 +33,8 @@ interface Planned {
   readonly slot: LogSlot
   readonly link: Link
   readonly bornAt: number
+  /** The log of the session before, where it is known to be longer now. */
+  readonly expected: LogSlot | undefined
 }
 
 /** Decides what becomes of records at once, and has them written. */
@@ -73,6 +76,7 @@ export class Appender {
     const { channel, publisher, session, first } = record.header
     const bornAt = Math.max(0, Math.floor(clock.now() - Math.max(0, ageMs)))
     const link = linkOf(record, bornAt)
+    const expected = item.expectsBefore === true ? this.#expectBefore(record) : undefined
     let slot = mirror.log({ channel, publisher, session })
     if (slot === undefined && link.to < (floor ?? first)) return { outcome: 'below-floor' }
     const expired = ageMs > maxAgeMs(channel)
@@ -82,8 +86,21 @@ export class Appender {
     if (placed.place === 'held') return this.#planHeld(item, slot, link)
     if (placed.place !== 'appended' && placed.place !== 'island') return { outcome: placed.place }
     if (expired) return { outcome: 'expired' }
-    this.#accept({ item, slot, link, bornAt }, placed.log)
-    return { outcome: placed.place, job: this.#write({ item, slot, link, bornAt }) }
+    const planned: Planned = { item, slot, link, bornAt, expected }
+    this.#accept(planned, placed.log)
+    return { outcome: placed.place, job: this.#write(planned) }
+  }
+
+  /** The session before reaches at least as far as the first record of this one says. */
+  #expectBefore(record: RecordHead): LogSlot | undefined {
+    const { before, channel, publisher } = record.header
+    if (before === undefined) return undefined
+    const mirror = this.#components.mirror()
+    const ref = { channel, publisher, session: before.session }
+    const slot = mirror.log(ref) ?? mirror.create(ref, 1)
+    if (slot.planned.expected >= before.sequence) return undefined
+    slot.change((log) => ({ ...log, expected: Math.max(log.expected, before.sequence) }))
+    return slot
   }
 
   #accept({ item, slot, link, bornAt }: Planned, log: HeldLog): void {
@@ -133,7 +150,7 @@ export class Appender {
   }
 
   /** Keeps both heads as proof, and takes nothing of this log from here on. */
-  #freeze(slot: LogSlot, held: RecordHead, record: SealedRecord): Job['build'] {
+  #freeze(slot: LogSlot, held: RecordHead, record: SealedRecord | RecordHead): Job['build'] {
     const { first } = record.header
     const frozen = (log: HeldLog): HeldLog => ({
       ...log,
@@ -143,7 +160,7 @@ export class Appender {
     return (commit) => {
       slot.committed = frozen(slot.committed)
       commit.logs.add(slot)
-      for (const head of [held, headOf(record)]) {
+      for (const head of [held, record]) {
         const prefix = logPrefix(SPACE.proof, slot.planned)
         const key = Buffer.concat([numberKey(prefix, first), head.digest])
         commit.put(key, encodeBytes(head.bytes.subarray(0, head.headLength)))
@@ -153,18 +170,21 @@ export class Appender {
     }
   }
 
-  #write({ item, slot, link, bornAt }: Planned): Job['build'] {
+  #write(planned: Planned): Job['build'] {
+    const { slot } = planned
     let placed = false
     return (commit) => {
       if (!placed) {
         placed = true
-        this.#writeRow({ item, slot, link, bornAt }, commit)
+        this.#writeRow(planned, commit)
       }
       return this.#components.journal.follow(slot, commit)
     }
   }
 
-  #writeRow({ item, slot, link, bornAt }: Planned, commit: Commit): void {
+  #writeRow({ expected, item, slot, link, bornAt }: Planned, commit: Commit): void {
+    if (expected !== undefined) commit.logs.add(expected)
+    const fills = isFilling(slot.committed, link)
     const { log, place: where } = place(slot.committed, link)
     commit.written.push(() => slot.pending.delete(link.from))
     // A trim that came in between can have gone over it.
@@ -175,17 +195,16 @@ export class Appender {
     commit.logs.add(slot)
     const late = item.late ?? false
     const key = numberKey(slot.recordPrefix, link.from)
-    commit.put(key, encodeRecordRow(item.record.bytes, { late, headOnly: false, bornAt }))
-    const owed = slot.owed.filter(({ from, to }) => from <= link.to && link.from <= to)
-    if (owed.length === 0 || link.from > slot.journaled) return
-    slot.owed = slot.owed.flatMap((range) => subtract(range, link))
-    this.#components.journal.enter(slot, { record: item.record, bornAt, late: true }, commit)
+    const { record, values } = item
+    const whole = isWhole(record) ? record : undefined
+    const bytes = whole?.bytes ?? record.bytes.subarray(0, record.headLength)
+    commit.put(key, encodeRecordRow(bytes, { late, headOnly: whole === undefined, bornAt }))
+    for (const entry of values ?? []) putValue(commit, entry)
+    const isOwed = slot.owed.some(({ from, to }) => from <= link.to && link.from <= to)
+    if ((!isOwed && !fills) || link.from > slot.journaled) return
+    slot.owed = without(slot.owed, link)
+    if (whole !== undefined) {
+      this.#components.journal.enter(slot, { record: whole, bornAt, late: true }, commit)
+    }
   }
-}
-
-/** What is left of `range` without `other`. */
-function subtract(range: SequenceRange, other: SequenceRange): SequenceRange[] {
-  const below = { from: range.from, to: Math.min(range.to, other.from - 1) }
-  const above = { from: Math.max(range.from, other.to + 1), to: range.to }
-  return [below, above].filter(({ from, to }) => from <= to)
 }

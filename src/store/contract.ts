@@ -29,7 +29,7 @@ export interface LogState extends LogRef {
   readonly islands: readonly SequenceRange[]
   /** The log is known to reach at least this far, whether held or not; 0 where nothing is known. */
   readonly expected: number
-  /** Ranges below `head` that were given up: ascending, disjoint. Nothing of them is held. */
+  /** Ranges that count as held and are not, because they were given up: ascending, disjoint. */
   readonly voids: readonly SequenceRange[]
   /** Of the voids, those given up as 'skipped': they are taken, and delivered late, when they come after all. */
   readonly skipped: readonly SequenceRange[]
@@ -65,6 +65,11 @@ export interface AppendItem {
   readonly late?: boolean
   /** First sequence wanted of a log that is not known yet; default: the record's own first. */
   readonly floor?: number
+  /**
+   * Of a session's first record: the session before, whose end it names, is wanted. Where it is not known, it is
+   * known from then on, with nothing held. What is missing of it up to that end is a hole, and comes first.
+   */
+  readonly expectsBefore?: boolean
   /** Small values written in the same commit as the record. */
   readonly values?: readonly ValueEntry[]
 }
@@ -259,13 +264,13 @@ export interface Store extends Lifecycle {
     ref: LogRef,
     from: number,
     options?: { to?: number; maxBytes?: number }
-  ): Promise<LogEntry[]>
+  ): Promise<readonly LogEntry[]>
   /** The contiguous records that end right below `before`, ascending, about `maxBytes` of them; at least one if any. */
   readLogBefore(
     ref: LogRef,
     before: number,
     options?: { maxBytes?: number }
-  ): Promise<LogEntry[]>
+  ): Promise<readonly LogEntry[]>
   /** First sequence of the first record held that was born at or after local time `ms`; undefined if none. */
   seekLog(ref: LogRef, ms: number): Promise<number | undefined>
 
@@ -280,12 +285,6 @@ export interface Store extends Lifecycle {
    * hole below is a hole no more. No effect where the floor is as high already.
    */
   raiseFloor(ref: LogRef, floor: number): Promise<void>
-  /**
-   * The log is known to reach up to `to`; where it is unknown it is created with `floor` (default 1). What is
-   * missing up to there counts as a hole, and holds back the journal of later sessions of the publisher in this
-   * channel, as every hole does.
-   */
-  expect(ref: LogRef, to: number, floor?: number): Promise<void>
   /** Goes on without a range that is missing. Emits 'given-up' for each part of it that was. */
   giveUp(ref: LogRef, range: SequenceRange, reason: GiveUpReason): Promise<void>
 

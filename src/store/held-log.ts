@@ -1,5 +1,6 @@
 import { LIMITS } from '../core/limits.ts'
-import type { SealedRecord } from '../wire/record.ts'
+import type { RecordHead } from '../wire/record.ts'
+import { missingIn } from '../wire/vector.ts'
 import type { LogRef, LogState, SequenceRange } from './contract.ts'
 
 /** Records held above a hole. */
@@ -38,7 +39,7 @@ export type Place =
   | 'broken-chain'
   | 'too-many-islands'
 
-export function linkOf(record: SealedRecord, bornAt: number): Link {
+export function linkOf(record: RecordHead, bornAt: number): Link {
   const { first, count, previous, time } = record.header
   return {
     from: first,
@@ -60,6 +61,9 @@ export function emptyLog({ channel, publisher, session }: LogRef, floor: number)
     head: floor - 1,
     headDigest: undefined,
     islands: [],
+    expected: 0,
+    voids: [],
+    skipped: [],
     records: 0,
     bytes: 0,
     timeMs: 0,
@@ -68,7 +72,7 @@ export function emptyLog({ channel, publisher, session }: LogRef, floor: number)
   }
 }
 
-/** Is the whole range held? */
+/** Does the whole range count as held, whether given up or not? */
 export function isHeld(log: HeldLog, { from, to }: SequenceRange): boolean {
   if (from >= log.floor && to <= log.head) return true
   return log.islands.some((island) => island.from <= from && to <= island.to)
@@ -87,6 +91,10 @@ export function place(log: HeldLog, link: Link): { place: Place; log: HeldLog } 
     timeMs: Math.max(log.timeMs, link.timeMs),
     bornAt: Math.max(log.bornAt, link.bornAt)
   }
+  if (isFilling(log, link)) {
+    const voids = without(log.voids, link)
+    return { place: 'appended', log: { ...counted, voids, skipped: without(log.skipped, link) } }
+  }
   if (link.from <= log.head + 1) {
     return {
       place: 'appended',
@@ -102,12 +110,19 @@ export function place(log: HeldLog, link: Link): { place: Place; log: HeldLog } 
 
 function refuse(log: HeldLog, link: Link): Place | undefined {
   if (link.to < log.floor) return 'below-floor'
+  if (isFilling(log, link)) return undefined
+  if (log.voids.some(({ from, to }) => from <= link.to && link.from <= to)) return 'below-floor'
   if (isHeld(log, link)) return 'held'
   if (log.forkedAt !== undefined && link.to >= log.forkedAt) return 'frozen'
   const fresh = log.head < log.floor && log.headDigest === undefined
   if (fresh ? false : link.from <= log.head || link.from < log.floor) return 'broken-chain'
   if (log.islands.some(({ from, to }) => from <= link.to && link.from <= to)) return 'broken-chain'
   return isChained(log, link) ? undefined : 'broken-chain'
+}
+
+/** Does the record belong into a range that was skipped? */
+export function isFilling({ skipped }: HeldLog, link: SequenceRange): boolean {
+  return skipped.some(({ from, to }) => from <= link.from && link.to <= to)
 }
 
 /** Do the neighbours that are held agree? */
@@ -175,10 +190,14 @@ export interface Cut {
 /** Raises the floor. Where it passes the head, holes below it are given up and what then touches it joins. */
 export function cutBelow(log: HeldLog, { floor, records, bytes }: Cut): HeldLog {
   if (floor <= log.floor) return log
+  const above = (ranges: readonly SequenceRange[]): readonly SequenceRange[] =>
+    without(ranges, { from: 0, to: floor - 1 })
   const counts = {
     floor,
     records: Math.max(0, log.records - records),
-    bytes: Math.max(0, log.bytes - bytes)
+    bytes: Math.max(0, log.bytes - bytes),
+    voids: above(log.voids),
+    skipped: above(log.skipped)
   }
   if (floor <= log.head + 1) return { ...log, ...counts }
   const across = log.islands.find(({ from, to }) => from < floor && floor <= to + 1)
@@ -190,6 +209,72 @@ export function cutBelow(log: HeldLog, { floor, records, bytes }: Cut): HeldLog 
     headDigest: across === undefined ? next?.previous : across.digest,
     islands: log.islands.filter(({ from }) => from >= floor)
   })
+}
+
+/** Lowers the floor over records that end right below it. */
+export function lower(
+  log: HeldLog,
+  { bytes, floor, records }: { floor: number; records: number; bytes: number }
+): HeldLog {
+  return { ...log, floor, records: log.records + records, bytes: log.bytes + bytes }
+}
+
+/** The parts of `range` that are missing and not given up yet. */
+export function missingPartsOf(log: HeldLog, range: SequenceRange): SequenceRange[] {
+  return missingIn(log)
+    .map(({ from, to }) => ({ from: Math.max(from, range.from), to: Math.min(to, range.to) }))
+    .filter(({ from, to }) => from <= to)
+}
+
+/** Lets a range that is missing count as held. */
+export function abandon(log: HeldLog, range: SequenceRange, canCome: boolean): HeldLog {
+  const bornAt = log.islands.find(({ from }) => from > range.to)?.bornAt ?? log.bornAt
+  const gap: Link = {
+    ...range,
+    previous: undefined,
+    digest: NO_DIGEST,
+    bytes: 0,
+    timeMs: 0,
+    bornAt
+  }
+  const islands = withIsland(log.islands, gap).map((island) =>
+    island.digest === NO_DIGEST ? { ...island, digest: undefined } : island
+  )
+  const voids = bounded(merged([...log.voids, range]))
+  const skipped = canCome ? bounded(merged([...log.skipped, range])) : log.skipped
+  return joined({ ...log, islands, voids, skipped })
+}
+
+/** Of a gap nobody knows the records. */
+const NO_DIGEST = new Uint8Array()
+
+function merged(ranges: readonly SequenceRange[]): SequenceRange[] {
+  const result: SequenceRange[] = []
+  for (const range of ranges.toSorted((a, b) => a.from - b.from)) {
+    const last = result.at(-1)
+    if (last === undefined || range.from > last.to + 1) result.push(range)
+    else result[result.length - 1] = { from: last.from, to: Math.max(last.to, range.to) }
+  }
+  return result
+}
+
+/** The newest ones: the oldest are forgotten, and count as held for good. */
+function bounded(ranges: readonly SequenceRange[]): readonly SequenceRange[] {
+  return ranges.slice(-LIMITS.islands)
+}
+
+/** What is left of `ranges` without `other`. */
+export function without(
+  ranges: readonly SequenceRange[],
+  other: SequenceRange
+): readonly SequenceRange[] {
+  if (ranges.length === 0) return ranges
+  return ranges
+    .flatMap(({ from, to }) => [
+      { from, to: Math.min(to, other.from - 1) },
+      { from: Math.max(from, other.to + 1), to }
+    ])
+    .filter(({ from, to }) => from <= to)
 }
 
 /** What is lost of a log, and what is known of the records around it. */

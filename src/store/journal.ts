@@ -1,17 +1,17 @@
 import { LIMITS } from '../core/limits.ts'
 import { BodyReader } from '../wire/body.ts'
 import { FLAGS } from '../wire/record.ts'
-import type { SealedRecord } from '../wire/record.ts'
+import type { RecordHead, SealedRecord } from '../wire/record.ts'
 import { joinTopic } from '../wire/topic.ts'
 import type { Commit, CommitQueue } from './commit-queue.ts'
 import type { JournalEntry, LogRef, SequenceRange } from './contract.ts'
-import { keyNumber, numberKey, successor } from './keys.ts'
+import { keyNumber, namePrefix, numberKey, SPACE, successor } from './keys.ts'
 import { isCorruption } from './level.ts'
 import type { Level } from './level.ts'
 import { openRow, readRows } from './log-reader.ts'
 import type { LogRead, LogRow } from './log-reader.ts'
 import type { JournalSlot, LogSlot, Mirror } from './mirror.ts'
-import { decodeJournalRow, encodeJournalRow } from './rows.ts'
+import { decodeJournalRow, encodeBounds, encodeJournalRow } from './rows.ts'
 import type { JournalRow } from './rows.ts'
 import { visitRows } from './row-scan.ts'
 
@@ -40,15 +40,36 @@ export class Journal {
   }
 
   /**
-   * Puts everything of a log that became deliverable into the journal. False when the commit is full before all
-   * of it is in.
+   * Puts everything of a log that became deliverable into the journal, and what of later sessions waited for it.
+   * False when the commit is full before all of it is in.
    */
   follow(slot: LogSlot, commit: Commit): boolean | Promise<boolean> {
+    if (slot.isBlocked) return true
+    const followed = this.#followOne(slot, commit)
+    return slot === slot.siblings.at(-1) ? followed : this.#followLater(slot, followed, commit)
+  }
+
+  async #followLater(
+    slot: LogSlot,
+    followed: boolean | Promise<boolean>,
+    commit: Commit
+  ): Promise<boolean> {
+    if (!(await followed)) return false
+    for (const later of slot.siblings.slice(slot.siblings.indexOf(slot) + 1)) {
+      if (later.isBlocked) return true
+      if (!(await this.#followOne(later, commit))) return false
+    }
+    return true
+  }
+
+  #followOne(slot: LogSlot, commit: Commit): boolean | Promise<boolean> {
     while (slot.journaled < slot.committed.head) {
       const pending = slot.pending.get(slot.journaled + 1)
       // What is in memory goes in at once: after this commit it would have to be read.
       if (pending === undefined) return commit.full ? false : this.#followStored(slot, commit)
-      this.#enter(slot, pending, commit)
+      const { record } = pending
+      if (isWhole(record)) this.#enter(slot, { ...pending, record }, commit)
+      else slot.journaled = record.header.first + record.header.count - 1
     }
     return true
   }
@@ -71,7 +92,7 @@ export class Journal {
     // What is missing is journaled when it comes back.
     slot.owed = [...slot.owed, ...read.losses.map((loss) => ({ from: loss.from, to: loss.to }))]
     commit.logs.add(slot)
-    return this.follow(slot, commit)
+    return this.#followOne(slot, commit)
   }
 
   #enterRow(slot: LogSlot, row: LogRow, commit: Commit): void {
@@ -88,7 +109,7 @@ export class Journal {
     commit: Commit
   ): void {
     const { first, count } = record.header
-    this.enter(slot, { record, bornAt, late }, commit)
+    this.enter(slot, { record, bornAt, late: late || slot.isLate }, commit)
     slot.journaled = first + count - 1
     commit.logs.add(slot)
   }
@@ -214,6 +235,26 @@ export class Journal {
     if (going) skipTo(next)
   }
 
+  /** Puts records in front of everything. The bounds of the journal change with the commit. */
+  enterInFront(records: readonly { record: SealedRecord; bornAt: number }[], commit: Commit): void {
+    const channel = records[0]?.record.header.channel
+    if (channel === undefined) return
+    const journal = this.#components.mirror().journal(channel)
+    let offset = journal.first - records.reduce((sum, { record }) => sum + record.header.count, 0)
+    const first = offset
+    for (const { bornAt, record } of records) {
+      const { count, first: sequence, publisher, session } = record.header
+      const bytes = record.bytes.length
+      const row = { publisher, session, first: sequence, count, bornAt, late: false, bytes }
+      commit.put(numberKey(journal.prefix, offset), encodeJournalRow(row))
+      offset += count
+    }
+    commit.put(namePrefix(SPACE.bounds, channel), encodeBounds(first, journal.tail))
+    commit.written.push(() => {
+      journal.first = Math.min(journal.first, first)
+    })
+  }
+
   /** After rows were lost: what is held and stands in no row is put into the journal once more, marked late. */
   async mend(channel: string): Promise<void> {
     const mirror = this.#components.mirror()
@@ -293,6 +334,10 @@ export class Journal {
     }
     return [...newest.values()].sort((a, b) => a - b)
   }
+}
+
+export function isWhole(record: SealedRecord | RecordHead): record is SealedRecord {
+  return 'body' in record
 }
 
 function refOf({ publisher, session }: JournalRow): Omit<LogRef, 'channel'> {

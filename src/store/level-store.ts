@@ -5,18 +5,19 @@ import type { Events } from '../core/events.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Random } from '../core/random.ts'
-import type { SealedRecord } from '../wire/record.ts'
-import { holes } from '../wire/vector.ts'
+import { missingIn } from '../wire/vector.ts'
 import { Appender } from './appender.ts'
 import { CommitQueue } from './commit-queue.ts'
 import type { Commit } from './commit-queue.ts'
 import type * as contract from './contract.ts'
-import type { CursorState, LogRef, LogState, Registration, Store } from './contract.ts'
+import type { CursorState, LogEntry, LogRef, LogState, Registration, Store } from './contract.ts'
 import { Health, stopped } from './health.ts'
 import type { Space } from './health.ts'
 import { Journal } from './journal.ts'
+import { metaKey } from './keys.ts'
 import type { Level } from './level.ts'
-import { readRows } from './log-reader.ts'
+import { LogEdits } from './log-edits.ts'
+import { readRows, readRowsBefore, seekRow } from './log-reader.ts'
 import { Mirror } from './mirror.ts'
 import type { LogSlot } from './mirror.ts'
 import { Opening } from './opening.ts'
@@ -43,6 +44,8 @@ export interface StoreComponents {
 }
 
 export interface StoreInit {
+  /** What each channel keeps, so that what is too old is refused from the beginning. */
+  readonly retention?: (channel: string) => contract.RetentionPolicy
   /** Free bytes to keep: user records are refused below. Default min(1 GiB, max(16 MiB, 5 % of the disk)). */
   readonly reserveBytes?: number
 }
@@ -51,6 +54,9 @@ export interface StoreInit {
 export function createStore(components: StoreComponents, init: StoreInit = {}): Store {
   return new LevelStore(components, init)
 }
+
+/** Written for its sync alone. */
+const FLUSH = metaKey('flush')
 
 class LevelStore implements Store {
   readonly #logger: Logger
@@ -62,6 +68,7 @@ class LevelStore implements Store {
   readonly #subscriptions: Subscriptions
   readonly #quarantine: Quarantine
   readonly #retention: Retention
+  readonly #edits: LogEdits
   readonly #scrubber: Scrubber
   readonly #opening: Opening
   #mirror = new Mirror()
@@ -109,7 +116,24 @@ class LevelStore implements Store {
       subscriptions: this.#subscriptions,
       reported: (log, range) => this.#damaged(log, range)
     })
-    this.#retention = new Retention({ clock, journal, level, mirror, queue })
+    this.#retention = new Retention({
+      clock,
+      journal,
+      level,
+      mirror,
+      queue,
+      policy: (channel) => init.retention?.(channel),
+      giveUp: (slot, range) => this.#edits.giveUp(slot.ref, range, 'expired')
+    })
+    this.#edits = new LogEdits({
+      clock,
+      journal,
+      level,
+      mirror,
+      queue,
+      retention: this.#retention,
+      givenUp: (log, range, reason) => this.#emitter.emit('given-up', { log, range, reason })
+    })
     this.#appender = new Appender({
       clock,
       journal,
@@ -251,19 +275,64 @@ class LevelStore implements Store {
     ref: LogRef,
     from: number,
     options: { to?: number; maxBytes?: number } = {}
-  ): Promise<SealedRecord[]> {
+  ): Promise<readonly LogEntry[]> {
     const slot = this.#mirror.log(ref)
     if (slot === undefined) return []
-    if (slot.pending.size > 0) await this.#queue.idle()
     const read = await this.#reading(() =>
       readRows(this.#open(), slot, {
         from: Math.max(from, slot.committed.floor),
-        to: options.to ?? Number.MAX_SAFE_INTEGER,
+        to: Math.min(options.to ?? Number.MAX_SAFE_INTEGER, slot.writtenTo),
         maxBytes: options.maxBytes ?? LIMITS.readBytes
       })
     )
     this.#quarantine.take(slot, read)
-    return read.rows.flatMap(({ record }) => (record === undefined ? [] : [record]))
+    return read.rows
+  }
+
+  async readLogBefore(
+    ref: LogRef,
+    before: number,
+    options: { maxBytes?: number } = {}
+  ): Promise<readonly LogEntry[]> {
+    const slot = this.#mirror.log(ref)
+    if (slot === undefined) return []
+    const maxBytes = options.maxBytes ?? LIMITS.readBytes
+    return this.#reading(() => readRowsBefore(this.#open(), slot, { before, maxBytes }))
+  }
+
+  async seekLog(ref: LogRef, ms: number): Promise<number | undefined> {
+    const slot = this.#mirror.log(ref)
+    return slot === undefined ? undefined : this.#reading(() => seekRow(this.#open(), slot, ms))
+  }
+
+  async flush(): Promise<void> {
+    this.#assertOpen()
+    await this.#queue.run(true, (commit) => {
+      commit.put(FLUSH, Buffer.alloc(0))
+      return true
+    })
+  }
+
+  async prepend(
+    ref: LogRef,
+    items: readonly contract.AppendItem[]
+  ): Promise<'prepended' | 'broken-chain'> {
+    this.#assertOpen()
+    return this.#edits.prepend(ref, items)
+  }
+
+  async raiseFloor(ref: LogRef, floor: number): Promise<void> {
+    this.#assertOpen()
+    await this.#edits.raiseFloor(ref, floor)
+  }
+
+  async giveUp(
+    ref: LogRef,
+    range: contract.SequenceRange,
+    reason: contract.GiveUpReason
+  ): Promise<void> {
+    this.#assertOpen()
+    await this.#edits.giveUp(ref, range, reason)
   }
 
   latestSession(publisher: string): string | undefined {
@@ -319,9 +388,13 @@ class LevelStore implements Store {
     await this.#subscriptions.saveCursor(name, channel, cursor)
   }
 
-  async trim(channel: string, policy: contract.RetentionPolicy): Promise<contract.TrimReport> {
+  async trim(
+    channel: string,
+    policy: contract.RetentionPolicy,
+    received?: contract.Received
+  ): Promise<contract.TrimReport> {
     this.#assertOpen()
-    const report = await this.#retention.trim(channel, policy)
+    const report = await this.#retention.trim(channel, policy, received)
     if (report.records > 0) {
       const { first } = this.#mirror.journal(channel)
       this.#emitter.emit('trimmed', { channel, report, first })
@@ -336,6 +409,11 @@ class LevelStore implements Store {
 
   values(space: string): contract.ValueSpace {
     return createValueSpace({ queue: this.#queue, level: () => this.#open() }, space)
+  }
+
+  channelUsage(channel: string): { bytes: number; messages: number } {
+    const { first, next } = this.#mirror.journal(channel)
+    return { bytes: this.#mirror.usage(channel).bytes, messages: next - first }
   }
 
   usage(): { bytes: number; records: number; freeBytes: number | undefined; reserveBytes: number } {
@@ -397,10 +475,8 @@ class LevelStore implements Store {
     from: number,
     maxBytes: number
   ): Promise<{ bytes: number; next: number }> {
-    if (slot.pending.size > 0) await this.#queue.idle()
-    const read = await this.#reading(() =>
-      readRows(this.#open(), slot, { from, to: Number.MAX_SAFE_INTEGER, maxBytes })
-    )
+    const to = slot.writtenTo
+    const read = await this.#reading(() => readRows(this.#open(), slot, { from, to, maxBytes }))
     this.#quarantine.take(slot, read)
     return { bytes: read.bytes, next: read.covered + 1 }
   }
@@ -421,11 +497,14 @@ class LevelStore implements Store {
       this.#emitter.emit('journal', { channel, entries })
     }
     for (const after of commit.written) after()
+    if (commit.logs.size > 0) {
+      this.#emitter.emit('changed', { logs: Array.from(commit.logs, ({ ref }) => ref) })
+    }
     for (const slot of commit.logs) {
       const named = holesOf(slot)
       if (named === slot.reported) continue
       slot.reported = named
-      this.#emitter.emit('gap', { log: slot.ref, missing: holes(slot.committed) })
+      this.#emitter.emit('gap', { log: slot.ref, missing: missingIn(slot.committed) })
     }
   }
 
@@ -440,7 +519,7 @@ class LevelStore implements Store {
 }
 
 function holesOf({ committed }: LogSlot): string {
-  return holes(committed)
+  return missingIn(committed)
     .map(({ from, to }) => `${from}-${to}`)
     .join()
 }

@@ -2,7 +2,7 @@ import { isSkeinError } from '../core/errors.ts'
 import { openHead, openRecord } from '../wire/sealed-record.ts'
 import type { RecordHead, SealedRecord } from '../wire/record.ts'
 import type { SequenceRange } from './contract.ts'
-import { sameBytes } from './held-log.ts'
+import { sameBytes, without } from './held-log.ts'
 import type { HeldLog, Loss } from './held-log.ts'
 import { keyNumber, numberKey, successor } from './keys.ts'
 import { isCorruption } from './level.ts'
@@ -117,7 +117,8 @@ async function firstKey(level: Level, slot: LogSlot, from: number): Promise<Buff
 /** What of `range` should be held by `log` and is not among `rows`. */
 function lossesIn(log: HeldLog, range: SequenceRange, rows: readonly LogRow[]): Loss[] {
   const losses: Loss[] = []
-  const held = [{ from: log.floor, to: log.head }, ...log.islands]
+  const counted = [{ from: log.floor, to: log.head }, ...log.islands]
+  const held = log.voids.reduce<readonly SequenceRange[]>(without, counted)
   for (const segment of held) {
     const to = Math.min(segment.to, range.to)
     let next = Math.max(segment.from, range.from)
@@ -153,4 +154,76 @@ function lossOf(
         ? undefined
         : { previous: above.head.header.previous, bornAt: above.bornAt }
   }
+}
+
+/** The contiguous records that end right below `before`, ascending; what is damaged ends the read. */
+export async function readRowsBefore(
+  level: Level,
+  slot: LogSlot,
+  { before, maxBytes }: { before: number; maxBytes: number }
+): Promise<LogRow[]> {
+  const rows: LogRow[] = []
+  let bytes = 0
+  const iterator = level.iterator({
+    gte: numberKey(slot.recordPrefix, slot.committed.floor),
+    lt: numberKey(slot.recordPrefix, before),
+    reverse: true,
+    highWaterMarkBytes: 0,
+    fillCache: false
+  } as object)
+  try {
+    for (let end = before; bytes <= maxBytes;) {
+      const entry = (await iterator.next()) as [Buffer, Buffer] | undefined
+      if (entry === undefined) break
+      const row = openRow(slot, keyNumber(entry[0]), entry[1])
+      if (row === undefined || row.to !== end - 1) break
+      rows.push(row)
+      bytes += row.bytes
+      end = row.from
+    }
+  } catch (error) {
+    if (!isCorruption(error)) throw error
+  } finally {
+    await iterator.close()
+  }
+  return rows.toReversed()
+}
+
+/** First sequence of the first record born at or after `ms`, as far as records were born in their order. */
+export async function seekRow(
+  level: Level,
+  slot: LogSlot,
+  ms: number
+): Promise<number | undefined> {
+  const log = slot.committed
+  let low = log.floor
+  let high = Math.max(log.head, log.islands.at(-1)?.to ?? 0)
+  let found: number | undefined
+  while (low <= high) {
+    const middle = Math.floor((low + high) / 2)
+    const row = await bornAtOrAbove(level, slot, middle)
+    if (row === undefined || row.from > high) high = middle - 1
+    else if (row.bornAt >= ms) {
+      found = row.from
+      high = middle - 1
+    } else low = row.from + 1
+  }
+  return found
+}
+
+async function bornAtOrAbove(
+  level: Level,
+  slot: LogSlot,
+  sequence: number
+): Promise<{ from: number; bornAt: number } | undefined> {
+  const range = {
+    gte: numberKey(slot.recordPrefix, sequence),
+    lt: successor(slot.recordPrefix),
+    limit: 1
+  }
+  const [entry] = await level.iterator(range).all()
+  const row = entry === undefined ? undefined : decodeRecordRow(entry[1])
+  return entry === undefined || row === undefined
+    ? undefined
+    : { from: keyNumber(entry[0]), bornAt: row.bornAt }
 }

@@ -1,12 +1,16 @@
-import type { SealedRecord } from '../wire/record.ts'
+import type { RecordHead, SealedRecord } from '../wire/record.ts'
+import { missingIn } from '../wire/vector.ts'
 import type { JournalState, LogRef, SequenceRange } from './contract.ts'
 import { emptyLog } from './held-log.ts'
 import type { HeldLog } from './held-log.ts'
 import { journalPrefix, logName, logPrefix, SPACE } from './keys.ts'
 
+/** Where the journal of a new channel begins: what is fetched from before has room in front of it. */
+export const JOURNAL_START = 2 ** 32
+
 /** A record on its way to the disk. */
 export interface PendingRecord {
-  readonly record: SealedRecord
+  readonly record: SealedRecord | RecordHead
   readonly bornAt: number
   readonly late: boolean
 }
@@ -25,6 +29,8 @@ export class LogSlot {
   readonly pending = new Map<number, PendingRecord>()
   /** The holes that listeners were told of. */
   reported = ''
+  /** All sessions of the publisher in the channel, this one included, in their order. */
+  siblings: LogSlot[] = [this]
   readonly recordPrefix: Buffer
   readonly headKey: Buffer
 
@@ -34,6 +40,42 @@ export class LogSlot {
     this.journaled = journaled
     this.recordPrefix = logPrefix(SPACE.record, log)
     this.headKey = logPrefix(SPACE.head, log)
+  }
+
+  /** Must something of an earlier session come first? */
+  get isBlocked(): boolean {
+    if (this.siblings.length === 1) return false
+    for (const earlier of this.siblings) {
+      if (earlier === this) return false
+      if (earlier.isIncomplete) return true
+    }
+    return false
+  }
+
+  /** Has something of a later session been put into the journal? */
+  get isLate(): boolean {
+    const last = this.siblings.at(-1)
+    if (last === this || last === undefined) return false
+    return this.siblings.some(
+      (later) =>
+        later.committed.session > this.committed.session && later.journaled >= later.committed.floor
+    )
+  }
+
+  /** Is something of the log on its way into the journal, or missing that should have come by now? */
+  get isIncomplete(): boolean {
+    const { committed, journaled } = this
+    if (committed.head > journaled) return true
+    if (committed.islands.length === 0 && committed.expected <= committed.head) return false
+    const last = missingIn(committed).at(-1)
+    return last !== undefined && last.to > journaled
+  }
+
+  /** Below here nothing is on its way to the disk. */
+  get writtenTo(): number {
+    let to = Number.MAX_SAFE_INTEGER
+    for (const first of this.pending.keys()) to = Math.min(to, first - 1)
+    return to
   }
 
   get ref(): LogRef {
@@ -72,6 +114,8 @@ export class Mirror {
   readonly #channels = new Map<string, Map<string, LogSlot>>()
   readonly #journals = new Map<string, JournalSlot>()
   readonly #sessions = new Map<string, string>()
+  /** The logs of one publisher in one channel, by session. */
+  readonly #siblings = new Map<string, LogSlot[]>()
 
   channels(): string[] {
     return [...this.#channels.keys()]
@@ -101,12 +145,23 @@ export class Mirror {
       logs = new Map()
       this.#channels.set(channel, logs)
     }
+    const key = `${publisher}/${channel}`
+    const siblings = this.#siblings.get(key)
+    if (siblings === undefined) this.#siblings.set(key, slot.siblings)
+    else {
+      slot.siblings = siblings
+      const at = siblings.findIndex(({ planned }) => planned.session > session)
+      siblings.splice(at === -1 ? siblings.length : at, 0, slot)
+    }
     logs.set(logName(slot.planned), slot)
     if (session > (this.#sessions.get(publisher) ?? '')) this.#sessions.set(publisher, session)
     return slot
   }
 
   delete(slot: LogSlot): void {
+    const { channel, publisher } = slot.planned
+    slot.siblings.splice(slot.siblings.indexOf(slot), 1)
+    if (slot.siblings.length === 0) this.#siblings.delete(`${publisher}/${channel}`)
     this.#channels.get(slot.planned.channel)?.delete(logName(slot.planned))
   }
 
@@ -117,10 +172,14 @@ export class Mirror {
   journal(channel: string): JournalSlot {
     let journal = this.#journals.get(channel)
     if (journal === undefined) {
-      journal = new JournalSlot(channel, { first: 0, next: 0 })
+      journal = new JournalSlot(channel, { first: JOURNAL_START, next: JOURNAL_START })
       this.#journals.set(channel, journal)
     }
     return journal
+  }
+
+  hasJournal(channel: string): boolean {
+    return this.#journals.has(channel)
   }
 
   journals(): IterableIterator<[string, JournalSlot]> {

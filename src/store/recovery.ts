@@ -1,6 +1,6 @@
 import { MIB } from '../core/limits.ts'
 import type { LogRef, SequenceRange } from './contract.ts'
-import { emptyLog, isHeld, place } from './held-log.ts'
+import { abandon, emptyLog, isHeld, missingPartsOf, place } from './held-log.ts'
 import type { HeldLog } from './held-log.ts'
 import {
   journalPrefix,
@@ -17,7 +17,7 @@ import {
 import { isCorruption } from './level.ts'
 import type { Level } from './level.ts'
 import { readRows } from './log-reader.ts'
-import { LogSlot, Mirror } from './mirror.ts'
+import { JOURNAL_START, LogSlot, Mirror } from './mirror.ts'
 import { decodeBounds, decodeHeadRow, decodeJournalRow } from './rows.ts'
 import { visitRows } from './row-scan.ts'
 
@@ -134,13 +134,20 @@ async function loadJournals(
   ])) {
     const prefix = journalPrefix(channel)
     const written = await lastEnd(level, prefix)
-    const first = bounds.get(channel)?.first ?? 0
+    const first = bounds.get(channel)?.first ?? (await firstOffset(level, prefix))
     const known = Math.max(written, bounds.get(channel)?.next ?? 0)
     const end = ends.get(channel) ?? 0
     if (end > known) torn.push(channel)
     const next = Math.max(known, end, least.get(channel) ?? 0)
-    mirror.setJournal(channel, { first: Math.min(first, next), next })
+    const start = next === 0 ? JOURNAL_START : next
+    mirror.setJournal(channel, { first: Math.min(first, start), next: start })
   }
+}
+
+/** Where a journal that was never trimmed begins: stores of the first version count from 0. */
+async function firstOffset(level: Level, prefix: Buffer): Promise<number> {
+  const [key] = await level.keys({ ...rangeOf(prefix), limit: 1 }).all()
+  return key !== undefined && keyNumber(key) < JOURNAL_START ? 0 : JOURNAL_START
 }
 
 async function lastEnd(level: Level, prefix: Buffer): Promise<number> {
@@ -177,11 +184,11 @@ async function findHeadless(level: Level, recovered: Recovered): Promise<void> {
     const slot = mirror.create(ref, keyNumber(key))
     slot.journaled = Math.max(slot.journaled, await journaledOf(level, ref))
     changed.push(slot)
-    if (mirror.journal(ref.channel).next === 0) {
-      mirror.setJournal(ref.channel, {
-        first: 0,
-        next: await lastEnd(level, journalPrefix(ref.channel))
-      })
+    if (!mirror.hasJournal(ref.channel)) {
+      const prefix = journalPrefix(ref.channel)
+      const first = await firstOffset(level, prefix)
+      const next = Math.max(first, await lastEnd(level, prefix))
+      mirror.setJournal(ref.channel, { first, next })
     }
   }
 }
@@ -235,7 +242,8 @@ async function checkTail(
 /** Goes through all records of a log and believes only them. */
 async function rebuild(level: Level, slot: LogSlot, recovered: Recovered): Promise<void> {
   const before = slot.committed
-  let log: HeldLog = { ...emptyLog(before, before.floor), forkedAt: before.forkedAt }
+  const { expected, forkedAt, skipped, voids } = before
+  let log: HeldLog = { ...emptyLog(before, before.floor), expected, forkedAt }
   // With nothing said to be held, nothing is found missing: that is compared below, as a whole.
   slot.committed = log
   let from = log.floor
@@ -265,6 +273,11 @@ async function rebuild(level: Level, slot: LogSlot, recovered: Recovered): Promi
     if (read.bytes <= CHUNK_BYTES) break
     from = read.covered + 1
   }
+  // What was given up counts as held, whatever became of the records around it.
+  for (const range of voids) {
+    for (const part of missingPartsOf(log, range)) log = abandon(log, part, false)
+  }
+  log = { ...log, skipped: skipped.filter((range) => isHeld(log, range)) }
   if (log.records === 0 && before.records === 0) log = before
   slot.committed = log
   slot.planned = log

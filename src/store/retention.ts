@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { CommitQueue } from './commit-queue.ts'
-import type { RetentionPolicy, TrimReport } from './contract.ts'
+import type { LogRef, Received, RetentionPolicy, SequenceRange, TrimReport } from './contract.ts'
 import { cutBelow } from './held-log.ts'
 import type { Cut } from './held-log.ts'
 import { compactable } from './keep-last.ts'
@@ -9,6 +9,7 @@ import type { Compaction } from './keep-last.ts'
 import { logName, namePrefix, numberKey, SPACE } from './keys.ts'
 import type { Journal, PlacedRow } from './journal.ts'
 import type { Level } from './level.ts'
+import { readRows } from './log-reader.ts'
 import type { LogSlot, Mirror } from './mirror.ts'
 import { encodeBounds, encodeRecordRow } from './rows.ts'
 import type { JournalRow } from './rows.ts'
@@ -20,6 +21,10 @@ export interface RetentionComponents {
   readonly journal: Journal
   readonly mirror: () => Mirror
   readonly level: () => Level
+  /** What a channel keeps, where it is known before its first trim. */
+  readonly policy: (channel: string) => RetentionPolicy | undefined
+  /** What is missing of a log in a range is waited for no more: it is too old. */
+  readonly giveUp: (slot: LogSlot, range: SequenceRange) => Promise<void>
 }
 
 /** Journal rows looked at for one commit of a trim. */
@@ -37,8 +42,8 @@ interface Running {
  */
 export class Retention {
   readonly #components: RetentionComponents
-  /** Last known age limit by channel: what is older is not even taken. */
-  readonly #maxAges = new Map<string, number>()
+  /** What each channel was trimmed by last. */
+  readonly #policies = new Map<string, RetentionPolicy>()
   /** State of a channel when it was compacted last, so that nothing is read while nothing changes. */
   readonly #compacted = new Map<string, string>()
   #turn: Promise<unknown> = Promise.resolve()
@@ -47,15 +52,16 @@ export class Retention {
     this.#components = components
   }
 
+  /** Age above which records of a channel are not even taken: of last values, none. */
   maxAgeMs(channel: string): number {
-    return this.#maxAges.get(channel) ?? Infinity
+    const policy = this.#policies.get(channel) ?? this.#components.policy(channel)
+    return policy === undefined || policy.keepLast !== undefined ? Infinity : policy.maxAgeMs
   }
 
   /** One trim at a time. */
-  trim(channel: string, policy: RetentionPolicy): Promise<TrimReport> {
-    if (policy.keepLast === undefined) this.#maxAges.set(channel, policy.maxAgeMs)
-    else this.#maxAges.delete(channel)
-    const done = this.#turn.then(() => this.#trim(channel, policy))
+  trim(channel: string, policy: RetentionPolicy, received?: Received): Promise<TrimReport> {
+    this.#policies.set(channel, policy)
+    const done = this.#turn.then(() => this.#trim(channel, policy, received))
     this.#turn = done.catch(() => undefined)
     return done
   }
@@ -65,18 +71,37 @@ export class Retention {
     await this.#turn
   }
 
+  /** Raises the floor of one log, and clears below. */
+  raise(slot: LogSlot, floor: number): Promise<void> {
+    const done = this.#turn.then(async () => {
+      if (floor <= slot.committed.floor) return
+      const { channel } = slot.committed
+      const { first } = this.#components.mirror().journal(channel)
+      const counts = await this.#countBelow(slot, floor)
+      await this.#commitCuts(channel, [[slot, { floor, ...counts }]], first)
+      await this.#clear(channel, [slot], first)
+    })
+    this.#turn = done.catch(() => undefined)
+    return done
+  }
+
   /** Finishes a trim that was cut off after it had written the new floors. */
   async finish(channel: string): Promise<void> {
     const mirror = this.#components.mirror()
     await this.#clear(channel, [...mirror.logs(channel)], mirror.journal(channel).first)
   }
 
-  async #trim(channel: string, policy: RetentionPolicy): Promise<TrimReport> {
+  async #trim(
+    channel: string,
+    policy: RetentionPolicy,
+    received: Received | undefined
+  ): Promise<TrimReport> {
     const report: Running = { records: 0, messages: 0, bytes: 0 }
     if (policy.keepLast === undefined) {
-      while (await this.#cutOnce(channel, policy, report));
+      const rule = { policy, received: policy.untilReceived ? received : undefined }
+      while (await this.#cutOnce(channel, rule, report));
       await this.#giveUpHoles(channel, policy)
-      while (await this.#cutOnce(channel, policy, report));
+      while (await this.#cutOnce(channel, rule, report));
     } else {
       await this.#compact(channel, policy, report)
     }
@@ -85,7 +110,11 @@ export class Retention {
   }
 
   /** One commit of a trim; false when there was nothing to do. */
-  async #cutOnce(channel: string, policy: RetentionPolicy, report: Running): Promise<boolean> {
+  async #cutOnce(
+    channel: string,
+    { policy, received }: { policy: RetentionPolicy; received: Received | undefined },
+    report: Running
+  ): Promise<boolean> {
     const mirror = this.#components.mirror()
     const journal = mirror.journal(channel)
     const horizon = this.#components.clock.now() - policy.maxAgeMs
@@ -96,10 +125,18 @@ export class Retention {
       const slot = mirror.log({ channel, publisher: row.publisher, session: row.session })
       return slot === undefined || row.first < slot.committed.floor
     }
+    const isDone = ({ row, to }: PlacedRow): boolean =>
+      row === undefined ||
+      row.bornAt < horizon ||
+      isBelowFloor(row) ||
+      (received !== undefined &&
+        to < received.offset &&
+        row.first + row.count - 1 <= received.sequence({ channel, ...refOf(row) }))
+    const isFull = (): boolean =>
+      policy.onFull === 'trim' && (bytes > policy.maxBytes || messages > policy.maxMessages)
     await this.#components.journal.rows(channel, journal.first, (at) => {
       const size = at.to - at.from + 1
-      const old = at.row === undefined || at.row.bornAt < horizon || isBelowFloor(at.row)
-      if (!old && bytes <= policy.maxBytes && messages <= policy.maxMessages) return false
+      if (!isDone(at) && !isFull()) return false
       rows.push(at)
       bytes -= at.row?.bytes ?? 0
       messages -= size
@@ -194,10 +231,26 @@ export class Retention {
       const island = oldest?.committed.islands[0]
       if (oldest === undefined || island === undefined) return
       if (!crowded && island.bornAt >= horizon) return
-      const counts = await this.#countBelow(oldest, island.from)
-      await this.#commitCuts(channel, [[oldest, { floor: island.from, ...counts }]], first)
-      await this.#clear(channel, [oldest], first)
+      await this.#components.giveUp(oldest, {
+        from: oldest.committed.floor,
+        to: island.from - 1
+      })
     }
+    for (const slot of mirror.logs(channel)) {
+      if (slot.isIncomplete && (await this.#isSucceededBefore(slot, horizon))) {
+        await this.#components.giveUp(slot, { from: slot.committed.floor, to: Infinity })
+      }
+    }
+  }
+
+  /** Had the session after this one begun before `ms`? Then nothing of this one is younger. */
+  async #isSucceededBefore(slot: LogSlot, ms: number): Promise<boolean> {
+    const next = slot.siblings[slot.siblings.indexOf(slot) + 1]
+    if (next === undefined || next.committed.head < next.committed.floor) return false
+    const { floor } = next.committed
+    const range = { from: floor, to: floor, maxBytes: 1 }
+    const { rows } = await readRows(this.#components.level(), next, range)
+    return rows[0] !== undefined && rows[0].bornAt < ms
   }
 
   async #countBelow(slot: LogSlot, sequence: number): Promise<{ records: number; bytes: number }> {
@@ -285,6 +338,10 @@ export class Retention {
       return true
     })
   }
+}
+
+function refOf({ publisher, session }: JournalRow): Pick<LogRef, 'publisher' | 'session'> {
+  return { publisher, session }
 }
 
 function trimKey(channel: string): Buffer {

@@ -99,7 +99,8 @@ export interface HeadRow {
 }
 
 export function encodeHeadRow({ log, journaled, journalEnd, owed }: HeadRow): Buffer {
-  const out = new RowWriter(192 + log.islands.length * 96 + owed.length * 16)
+  const ranges = [owed, log.voids, log.skipped]
+  const out = new RowWriter(240 + log.islands.length * 96 + ranges.flat().length * 16)
   out.number(log.floor).number(log.head).optionalBytes(log.headDigest)
   out.number(log.records).number(log.bytes).number(log.timeMs).number(log.bornAt)
   out
@@ -110,9 +111,11 @@ export function encodeHeadRow({ log, journaled, journalEnd, owed }: HeadRow): Bu
   for (const { from, to, previous, digest, bornAt } of log.islands) {
     out.number(from).number(to).number(bornAt).optionalBytes(previous).optionalBytes(digest)
   }
-  out.number(owed.length)
-  for (const { from, to } of owed) out.number(from).number(to)
-  return out.finish()
+  for (const list of ranges) {
+    out.number(list.length)
+    for (const { from, to } of list) out.number(from).number(to)
+  }
+  return out.number(log.expected).finish()
 }
 
 /** undefined when the row is damaged. */
@@ -137,10 +140,10 @@ export function decodeHeadRow(
     const range = { from: input.number(), to: input.number(), bornAt: input.number() }
     return { ...range, previous: input.optionalBytes(), digest: input.optionalBytes() }
   })
-  const owed = Array.from({ length: input.number() }, () => ({
-    from: input.number(),
-    to: input.number()
-  }))
+  const owed = input.ranges()
+  // Rows of the first version end here.
+  const [voids, skipped] = input.ended ? [[], []] : [input.ranges(), input.ranges()]
+  const expected = input.ended ? 0 : input.number()
   const log: HeldLog = {
     channel: ref.channel,
     publisher: ref.publisher,
@@ -149,6 +152,9 @@ export function decodeHeadRow(
     head,
     headDigest,
     islands,
+    expected,
+    voids,
+    skipped,
     records,
     bytes,
     timeMs,
@@ -282,6 +288,16 @@ class RowReader {
     const value = this.#row.readDoubleBE(this.#at)
     this.#at += 8
     return value
+  }
+
+  ranges(): SequenceRange[] {
+    const length = this.number()
+    return Array.from({ length }, () => ({ from: this.number(), to: this.number() }))
+  }
+
+  /** Nothing but the checksum is left. */
+  get ended(): boolean {
+    return this.#at >= this.#row.length - CRC_BYTES
   }
 
   optionalBytes(): Uint8Array | undefined {

@@ -1,8 +1,13 @@
-import type { CommitQueue } from './commit-queue.ts'
-import type { ValueSpace } from './contract.ts'
+import type { Commit, CommitQueue } from './commit-queue.ts'
+import type { ValueEntry, ValueSpace } from './contract.ts'
 import { namePrefix, rangeOf, SPACE } from './keys.ts'
 import type { Level } from './level.ts'
 import { decodeBytes, encodeBytes } from './rows.ts'
+
+/** Writes a value along with something else. */
+export function putValue(commit: Commit, { key, space, value }: ValueEntry): void {
+  commit.put(Buffer.concat([namePrefix(SPACE.value, space), Buffer.from(key)]), encodeBytes(value))
+}
 
 /** Small values by name; every change is synced. A damaged value is as good as none. */
 export function createValueSpace(

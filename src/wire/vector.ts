@@ -57,6 +57,13 @@ export function holes(held: HeldRange): SequenceRange[] {
   return last === undefined ? [] : subtract([{ from: held.floor, to: last.to }], held)
 }
 
+/** The holes, and what is missing at the end of a log that is known to reach up to `expected`. */
+export function missingIn(held: HeldRange & { readonly expected: number }): SequenceRange[] {
+  const inside = holes(held)
+  const end = Math.max(held.head, held.islands.at(-1)?.to ?? 0)
+  return end >= held.expected ? inside : [...inside, { from: end + 1, to: held.expected }]
+}
+
 /** What `theirs` holds and `mine` lacks and wants, ascending. */
 export function missingRanges(mine: HeldRange, theirs: HeldRange): SequenceRange[] {
   const wanted = heldRanges(theirs)

@@ -148,7 +148,7 @@ describe('data directory', () => {
       expect(found.length).toBeGreaterThan(0)
       expect(damaged.log(author.ref)).toMatchObject({ head: 120, islands: [] })
       const read = await damaged.readLog(author.ref, 1, { maxBytes: 1e9 })
-      expect(read.map(({ header }) => header.first)).toEqual(
+      expect(read.map(({ head }) => head.header.first)).toEqual(
         records.map(({ header }) => header.first)
       )
       await damaged.stop()

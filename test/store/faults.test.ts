@@ -9,7 +9,9 @@ const POLICY = {
   maxAgeMs: Infinity,
   maxBytes: Infinity,
   maxMessages: Infinity,
-  keepLast: undefined
+  keepLast: undefined,
+  untilReceived: false,
+  onFull: 'trim' as const
 }
 
 async function flip(disk: FaultyDisk, ref: LogRef, sequence: number, at = -1): Promise<void> {
@@ -80,7 +82,7 @@ describe('store faults', () => {
       const gaps: unknown[] = []
       store.events.on('gap', ({ missing }) => gaps.push(missing))
       await flip(disk, author.ref, 3, at)
-      expect((await store.readLog(author.ref, 1)).map(({ header }) => header.first)).toEqual([
+      expect((await store.readLog(author.ref, 1)).map(({ head }) => head.header.first)).toEqual([
         1, 2, 4, 5
       ])
       expect(store.log(author.ref)).toMatchObject({ head: 2, islands: [{ from: 4, to: 5 }] })

@@ -5,7 +5,14 @@ import { decodeMessages } from '../../src/wire/body.ts'
 import { append, Author, memoryDisk, openStore, stillClock } from './store-fixtures.ts'
 
 const HOUR = 3_600_000
-const NONE = { maxAgeMs: Infinity, maxBytes: Infinity, maxMessages: Infinity, keepLast: undefined }
+const NONE = {
+  maxAgeMs: Infinity,
+  maxBytes: Infinity,
+  maxMessages: Infinity,
+  keepLast: undefined,
+  untilReceived: false,
+  onFull: 'trim'
+} as const
 
 async function entriesOf(store: Store): Promise<JournalEntry[]> {
   const { first, next } = store.journal('orders')
