@@ -198,7 +198,7 @@ class HolderSession {
       }
     }
     for (const [index, page] of pages.entries()) {
-      this.#send({ kind: 'heads', channels: page, last: index === pages.length - 1 })
+      void this.#send({ kind: 'heads', channels: page, last: index === pages.length - 1 })
     }
   }
 
@@ -255,7 +255,7 @@ class HolderSession {
     if (this.#dirty.size > 0) this.#tellLater(TELL_MS, false)
     if (count === 0) return
     const channels = [...byChannel].map(([channel, logs]) => this.#headsOf(channel, logs))
-    this.#send({ kind: 'heads', channels, last: false })
+    void this.#send({ kind: 'heads', channels, last: false })
   }
 
   // ---- records ----

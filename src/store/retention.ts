@@ -3,7 +3,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import type { LogRef, Received, RetentionPolicy, SequenceRange, TrimReport } from './contract.ts'
 import { cutBelow } from './held-log.ts'
-import type { Cut } from './held-log.ts'
+import type { Cut, Island } from './held-log.ts'
 import { compactable } from './keep-last.ts'
 import type { Compaction } from './keep-last.ts'
 import { logName, namePrefix, numberKey, SPACE } from './keys.ts'
@@ -218,23 +218,13 @@ export class Retention {
     const { clock } = this.#components
     const mirror = this.#components.mirror()
     const horizon = clock.now() - policy.maxAgeMs
-    for (;;) {
+    for (let hole = oldestHole(mirror, channel); hole !== undefined;) {
       const { first, next } = mirror.journal(channel)
       const crowded = first === next && mirror.usage(channel).bytes > policy.maxBytes
-      let oldest: LogSlot | undefined
-      for (const slot of mirror.logs(channel)) {
-        const island = slot.committed.islands[0]
-        const best = oldest?.committed.islands[0]
-        if (island !== undefined && (best === undefined || island.bornAt < best.bornAt))
-          oldest = slot
-      }
-      const island = oldest?.committed.islands[0]
-      if (oldest === undefined || island === undefined) return
-      if (!crowded && island.bornAt >= horizon) return
-      await this.#components.giveUp(oldest, {
-        from: oldest.committed.floor,
-        to: island.from - 1
-      })
+      if (!crowded && hole.island.bornAt >= horizon) break
+      const { island, slot } = hole
+      await this.#components.giveUp(slot, { from: slot.committed.floor, to: island.from - 1 })
+      hole = oldestHole(mirror, channel)
     }
     for (const slot of mirror.logs(channel)) {
       if (slot.isIncomplete && (await this.#isSucceededBefore(slot, horizon))) {
@@ -342,6 +332,20 @@ export class Retention {
 
 function refOf({ publisher, session }: JournalRow): Pick<LogRef, 'publisher' | 'session'> {
   return { publisher, session }
+}
+
+/** The log with the oldest island above a hole, of all in a channel. */
+function oldestHole(
+  mirror: Mirror,
+  channel: string
+): { slot: LogSlot; island: Island } | undefined {
+  let oldest: { slot: LogSlot; island: Island } | undefined
+  for (const slot of mirror.logs(channel)) {
+    const island = slot.committed.islands[0]
+    if (island === undefined) continue
+    if (oldest === undefined || island.bornAt < oldest.island.bornAt) oldest = { slot, island }
+  }
+  return oldest
 }
 
 function trimKey(channel: string): Buffer {
