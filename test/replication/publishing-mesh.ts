@@ -1,7 +1,7 @@
 import { Emitter } from '../../src/core/events.ts'
 import { silentLogger } from '../../src/core/logger.ts'
 import { seededRandom } from '../../src/core/random.ts'
-import type { Transport } from '../../src/mesh/contract.ts'
+import type { Transport, Verdict } from '../../src/mesh/contract.ts'
 import { createMemoryNetwork, type MemoryNetwork } from '../../src/mesh/memory-network.ts'
 import { outgoing } from '../../src/node/outgoing.ts'
 import type { Confirm, Receipt } from '../../src/replication/batch.ts'
@@ -74,7 +74,7 @@ export class PublishingMesh {
       })
     )
     const holder = new ReplicasHolder(components)
-    transport.onFrame(async ({ bytes, complete }) => {
+    transport.onFrame(async ({ bytes, complete }): Promise<Verdict> => {
       if (complete) await store.append([{ record: openRecord(bytes), ageMs: 0 }], { sync: false })
       return 'accept'
     })
