@@ -195,6 +195,19 @@ export class Subscriptions {
     )
   }
 
+  /** Least offset of the durable subscriptions in a channel's journal; undefined where there is none. */
+  async leastOffset(channel: string): Promise<number | undefined> {
+    const { store } = this.#components
+    let least: number | undefined
+    for (const { filter, name } of store.registrations()) {
+      if (!parseFilter(filter).matchesChannel(channel)) continue
+      const offset =
+        (await store.cursors(name)).get(channel)?.offset ?? store.journal(channel).first
+      least = Math.min(least ?? Infinity, offset)
+    }
+    return least
+  }
+
   /** How far each durable subscription is behind, in messages, open or not. */
   async lags(): Promise<{ name: string; lag: number }[]> {
     const statuses = await this.list()

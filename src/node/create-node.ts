@@ -1,5 +1,5 @@
 import { hostname } from 'node:os'
-import { systemClock } from '../core/clock.ts'
+import { steadyClock, systemClock } from '../core/clock.ts'
 import { Emitter } from '../core/events.ts'
 import { LIMITS } from '../core/limits.ts'
 import { type Logger, createLogger } from '../core/logger.ts'
@@ -10,6 +10,7 @@ import type { Transport } from '../mesh/contract.ts'
 import type { Store } from '../store/contract.ts'
 import { openDirectory, openMemory } from '../store/directory.ts'
 import { createStore } from '../store/level-store.ts'
+import { agreementKeyFromSeed } from '../wire/hpke.ts'
 import { createSigner } from '../wire/signature.ts'
 import { createAddressBook } from './address-book.ts'
 import type { NodeEvents, SkeinNode } from './contract.ts'
@@ -19,6 +20,7 @@ import { defaultListen, rememberPort } from './listen-port.ts'
 import { createLazyMetrics } from './lazy-metrics.ts'
 import { Node } from './node.ts'
 import { type NodeOptions, type ResolvedOptions, resolveOptions } from './options.ts'
+import { completeRetention } from './retention.ts'
 import { logRefusals } from './refusals.ts'
 
 /**
@@ -36,9 +38,12 @@ export async function createNode(options: NodeOptions = {}): Promise<SkeinNode> 
   const networkKey = await loadKeys(resolved)
   const disk = dataDir === undefined ? openMemory() : await openDirectory(dataDir)
   const seed = await loadIdentity(dataDir, systemRandom)
+  const clock = steadyClock(systemClock)
+  const retention = completeRetention(resolved.retention)
+  const { reserveBytes } = resolved
   const store = createStore(
-    { ...disk, clock: systemClock, random: systemRandom, logger },
-    resolved.reserveBytes === undefined ? {} : { reserveBytes: resolved.reserveBytes }
+    { ...disk, clock, random: systemRandom, logger },
+    { retention, ...(reserveBytes === undefined ? {} : { reserveBytes }) }
   )
   await store.start()
   let engine: Engine
@@ -48,12 +53,20 @@ export async function createNode(options: NodeOptions = {}): Promise<SkeinNode> 
       {
         store,
         transport,
-        clock: systemClock,
+        clock,
+        machineClock: systemClock,
         random: systemRandom,
         logger,
-        signer: createSigner(seed)
+        signer: createSigner(seed),
+        agreementKey: agreementKeyFromSeed(seed)
       },
-      { retention: resolved.retention }
+      {
+        name,
+        retention,
+        keep: resolved.keep,
+        custodian: resolved.custodian ?? dataDir !== undefined,
+        remembers: dataDir !== undefined
+      }
     )
     await engine.start()
     if (resolved.listen === undefined) await rememberPort(store, transport.addresses())

@@ -21,7 +21,7 @@ import { Receiver } from '../replication/receiver.ts'
 import { ReplicasHolder } from '../replication/replicas-holder.ts'
 import { SlowPaths } from '../replication/slow-paths.ts'
 import { Statements } from '../replication/statements.ts'
-import { internalRetention } from '../replication/subscriber-registry.ts'
+import { ReceivedVectors } from '../replication/received-vectors.ts'
 import { Sync } from '../replication/sync.ts'
 import { SyncHolder } from '../replication/sync-holder.ts'
 import type { RetentionPolicy, Store } from '../store/contract.ts'
@@ -50,6 +50,7 @@ export interface EngineComponents {
 
 export interface EngineInit {
   readonly name: string
+  /** For every channel, those that nodes use among themselves included: see `completeRetention`. */
   readonly retention: (channel: string) => RetentionPolicy
   /** Filters whose channels are kept for others. */
   readonly keep: readonly string[]
@@ -69,9 +70,6 @@ export interface EngineEvents {
 /** A batch of a channel that keeps last values is small, so that one live value holds few dead ones. */
 const LAST_VALUE_BATCH = 16
 
-/** A message to one peer waits for as long as its sender wants, within the longest time to live. */
-const INBOX_RETENTION = { maxAgeMs: LIMITS.inboxTtlMaxMs, keepLast: undefined }
-
 /**
  * The layers above one store and one transport, put together. The same for a real node and for a simulated
  * one: what differs comes in as components.
@@ -89,6 +87,7 @@ export class Engine implements Lifecycle {
   readonly mesh: MeshView
   readonly inbox: Inbox
   readonly replicas: ReplicasHolder
+  readonly received: ReceivedVectors
   readonly slowPaths: SlowPaths
   readonly subscriptions: Subscriptions
   readonly #init: EngineInit
@@ -108,7 +107,7 @@ export class Engine implements Lifecycle {
     this.#emitters = () =>
       new Emitter((error) => logger.error({ err: error }, 'an event listener threw'))
     this.#components = components
-    this.#init = { ...init, retention: retentionOf(init.retention) }
+    this.#init = init
     this.#emitter = this.#emitters()
     this.events = this.#emitter
     this.store = store
@@ -121,6 +120,7 @@ export class Engine implements Lifecycle {
     this.receiver = this.#createReceiver(hybridClock)
     this.gaps = new Gaps(components)
     this.replicas = new ReplicasHolder(components)
+    this.received = this.#createReceived()
     this.slowPaths = new SlowPaths(
       { ...components, clock: components.machineClock, disk: this.publisher.disk },
       this.#emitters()
@@ -148,7 +148,10 @@ export class Engine implements Lifecycle {
     const decoder = new Decoder({ unseal: createUnseal(self, components.agreementKey) })
     this.#feed = new Feed(store, decoder)
     this.subscriptions = this.#createSubscriptions(decoder)
-    this.#upkeep = new Upkeep(components, this.#init)
+    this.#upkeep = new Upkeep(components, {
+      ...init,
+      received: (channel) => this.received.received(channel)
+    })
     transport.onFrame(receiver.judge)
   }
 
@@ -163,6 +166,7 @@ export class Engine implements Lifecycle {
       await this.mesh.start()
       await this.inbox.start()
       this.replicas.start()
+      await this.received.start()
       this.slowPaths.start()
       this.holder.start()
       this.#statements.start()
@@ -194,6 +198,7 @@ export class Engine implements Lifecycle {
 
   async #stop(): Promise<void> {
     await this.#upkeep.stop()
+    await this.received.stop()
     await this.mesh.stop()
     await this.inbox.stop()
     await this.publisher.stop()
@@ -257,6 +262,19 @@ export class Engine implements Lifecycle {
     )
   }
 
+  #createReceived(): ReceivedVectors {
+    const { membership, publisher, transport } = this
+    return new ReceivedVectors(
+      { ...this.#components, membership, publisher },
+      {
+        self: transport.self.id,
+        retention: this.#init.retention,
+        subscribersOf: (channel) => this.mesh.subscribers.subscribersOf(channel),
+        ownOffset: (channel) => this.subscriptions.leastOffset(channel)
+      }
+    )
+  }
+
   #createInbox(): Inbox {
     const { directory } = this.mesh
     return new Inbox(
@@ -303,13 +321,6 @@ export class Engine implements Lifecycle {
       this.#emitters()
     )
   }
-}
-
-/** Nodes' own channels are kept as they need, whatever is set for others. */
-function retentionOf(asked: EngineInit['retention']): EngineInit['retention'] {
-  return (channel) =>
-    internalRetention(channel) ??
-    (scopeOf(channel) === 'inbox' ? { ...asked(channel), ...INBOX_RETENTION } : asked(channel))
 }
 
 /** Connected peers that keep messages for others. */

@@ -1,8 +1,14 @@
 import { SkeinError } from '../core/errors.ts'
 import type { Emitter, Listener } from '../core/events.ts'
 import { VERSION } from '../core/version.ts'
-import type { SubscribeOptions, Subscription, SubscriptionStatus } from '../delivery/contract.ts'
+import type {
+  Gap,
+  SubscribeOptions,
+  Subscription,
+  SubscriptionStatus
+} from '../delivery/contract.ts'
 import type { TransportPeer } from '../mesh/contract.ts'
+import type { PeerEntry } from '../replication/peer-directory.ts'
 import type { LogState } from '../store/contract.ts'
 import { missingIn } from '../wire/vector.ts'
 import type {
@@ -11,15 +17,20 @@ import type {
   Data,
   NodeEvents,
   NodeStatus,
+  OutboxEntry,
   PeerStatus,
   PublishOptions,
   Published,
+  SendOptions,
+  Sent,
   SkeinNode,
+  SubscriberStatus,
   TopicStatus
 } from './contract.ts'
 import type { Engine } from './engine.ts'
-import { checkSubscribeOptions } from './options.ts'
-import { outgoing } from './outgoing.ts'
+import { forwardEvents } from './node-events.ts'
+import { checkPublishOptions, checkSendOptions, checkSubscribeOptions } from './options.ts'
+import { encodeData, outgoing } from './outgoing.ts'
 
 export interface NodeComponents {
   readonly engine: Engine
@@ -53,7 +64,10 @@ export class Node implements SkeinNode {
     this.peerId = components.engine.transport.self.id
     this.name = init.name
     this.mesh = init.mesh
-    this.#forwardEvents()
+    forwardEvents(this.#engine, components.emitter, {
+      peerOf: (id) => this.#peer(id),
+      onBroken: () => void this.stop()
+    })
   }
 
   on<Name extends keyof NodeEvents>(name: Name, listener: Listener<NodeEvents[Name]>): () => void {
@@ -63,6 +77,7 @@ export class Node implements SkeinNode {
   publish(topic: string, data: Data, options: PublishOptions = {}): Promise<Published> {
     try {
       assertNotAborted(options.signal)
+      checkPublishOptions(options)
       const message = outgoing(topic, data, options, this.#init.payloadBytes)
       return this.#engine.publisher.publish(message, options.confirm ?? 'stored')
     } catch (error) {
@@ -75,6 +90,7 @@ export class Node implements SkeinNode {
     options: { confirm?: Confirm; signal?: AbortSignal } = {}
   ): Promise<Published[]> {
     assertNotAborted(options.signal)
+    checkPublishOptions({ confirm: options.confirm })
     const batch = messages.map((message) =>
       outgoing(message.topic, message.data, message, this.#init.payloadBytes)
     )
@@ -86,6 +102,22 @@ export class Node implements SkeinNode {
       )
     }
     return this.#engine.publisher.publishBatch(batch, options.confirm ?? 'stored')
+  }
+
+  async send(peer: string, topic: string, data: Data, options: SendOptions = {}): Promise<Sent> {
+    assertNotAborted(options.signal)
+    checkSendOptions(options)
+    const { contentType, payload } = encodeData(data, this.#init.payloadBytes)
+    return this.#engine.inbox.send(peer, {
+      ...options,
+      topic,
+      payload,
+      contentType: options.contentType ?? contentType
+    })
+  }
+
+  async outbox(): Promise<OutboxEntry[]> {
+    return this.#engine.inbox.outbox.list()
   }
 
   subscribe(filter: string, options: SubscribeOptions = {}): Subscription {
@@ -101,8 +133,27 @@ export class Node implements SkeinNode {
     return this.#engine.subscriptions.delete(name)
   }
 
+  skipGaps(name: string): Promise<Gap[]> {
+    return this.#engine.subscriptions.skipGaps(name)
+  }
+
+  async subscribers(): Promise<SubscriberStatus[]> {
+    const entries = await this.#engine.mesh.subscribers.list()
+    return entries.map(({ createdAt, lastSeen, ...entry }) => ({
+      ...entry,
+      lastSeen: lastSeen === undefined ? undefined : new Date(lastSeen),
+      createdAt: new Date(createdAt)
+    }))
+  }
+
   peers(): PeerStatus[] {
-    return this.#engine.transport.peers().map(peerStatus)
+    const { mesh, transport } = this.#engine
+    const links = new Map(transport.peers().map((peer) => [peer.id, peer]))
+    const entries = new Map(mesh.directory.list().map((entry) => [entry.id, entry]))
+    entries.delete(this.peerId)
+    return [...new Set([...links.keys(), ...entries.keys()])].map((id) =>
+      peerStatus(id, links.get(id), entries.get(id))
+    )
   }
 
   topics(): TopicStatus[] {
@@ -124,7 +175,7 @@ export class Node implements SkeinNode {
   }
 
   status(): NodeStatus {
-    const { publisher, store, subscriptions, transport } = this.#engine
+    const { inbox, publisher, store, subscriptions, transport } = this.#engine
     const { dataDir, networkKeyId, startedAt } = this.#init
     const peers = transport.peers()
     return {
@@ -143,7 +194,8 @@ export class Node implements SkeinNode {
       topics: [...store.channels()],
       subscriptions: subscriptions.openCount,
       published: publisher.stats.messages,
-      delivered: subscriptions.stats.delivered
+      delivered: subscriptions.stats.delivered,
+      outbox: inbox.outbox.size
     }
   }
 
@@ -160,40 +212,13 @@ export class Node implements SkeinNode {
     return this.stop()
   }
 
-  #forwardEvents(): void {
-    const { emitter } = this.#components
-    const { receiver, store, subscriptions, transport } = this.#engine
-    const peerOf = (id: string): PeerStatus =>
-      peerStatus(transport.peers().find((peer) => peer.id === id) ?? unknownPeer(id))
-    transport.events.on('peer:up', ({ peer }) => emitter.emit('peer:up', peerOf(peer)))
-    transport.events.on('peer:down', ({ peer }) => emitter.emit('peer:down', peerOf(peer)))
-    transport.events.on('peer:refused', (refused) => emitter.emit('peer:refused', refused))
-    receiver.events.on('impostor', ({ peer }) =>
-      emitter.emit('peer:refused', {
-        peer,
-        address: '',
-        code: 'ERR_IDENTITY_IN_USE',
-        reason: 'it publishes under the identity of this node: a data directory was copied'
-      })
+  #peer(id: string): PeerStatus {
+    const { mesh, transport } = this.#engine
+    return peerStatus(
+      id,
+      transport.peers().find((peer) => peer.id === id),
+      mesh.directory.get(id)
     )
-    subscriptions.events.on('channels:limit', (limit) => emitter.emit('channels:limit', limit))
-    subscriptions.events.on('retention:unread', (unread) =>
-      emitter.emit('retention:unread', unread)
-    )
-    store.events.on('gap', ({ log, missing }) => emitter.emit('gap', { ...refOf(log), missing }))
-    store.events.on('fork', ({ log, sequence }) =>
-      emitter.emit('fork', { ...refOf(log), sequence })
-    )
-    store.events.on('damaged', ({ log, range }) =>
-      emitter.emit('damaged', { ...refOf(log), ...range })
-    )
-    store.events.on('condition', (change) => {
-      emitter.emit('store:condition', change)
-      if (change.condition !== 'broken') return
-      const error = new SkeinError('ERR_STORE_FAILED', change.reason)
-      emitter.emit('failed', { error })
-      void this.stop()
-    })
   }
 }
 
@@ -204,44 +229,24 @@ function assertNotAborted(signal: AbortSignal | undefined): void {
   })
 }
 
-function refOf({
-  channel,
-  publisher,
-  session
-}: {
-  channel: string
-  publisher: string
-  session: string
-}): {
-  channel: string
-  publisher: string
-  session: string
-} {
-  return { channel, publisher, session }
-}
-
-function peerStatus(peer: TransportPeer): PeerStatus {
+/** What the transport and the directory know of a peer, together. */
+function peerStatus(
+  id: string,
+  link: TransportPeer | undefined,
+  entry: PeerEntry | undefined
+): PeerStatus {
+  const lastSeen = Math.max(link?.lastSeen ?? 0, entry?.lastSeen ?? 0)
   return {
-    peerId: peer.id,
-    name: undefined,
-    state: peer.connected ? 'up' : 'down',
-    lastSeen: peer.lastSeen === undefined ? undefined : new Date(peer.lastSeen),
-    addresses: peer.addresses,
-    connected: peer.connected,
-    channels: peer.channels,
-    roundTripMs: peer.roundTripMs
-  }
-}
-
-function unknownPeer(id: string): TransportPeer {
-  return {
-    id,
-    connected: false,
-    addresses: [],
-    lastSeen: undefined,
-    channels: [],
-    advertised: [],
-    roundTripMs: undefined
+    peerId: id,
+    name: entry?.name,
+    state: entry?.state ?? (link?.connected === true ? 'up' : 'down'),
+    lastSeen: lastSeen === 0 ? undefined : new Date(lastSeen),
+    custodian: entry?.custodian ?? false,
+    addresses:
+      link === undefined || link.addresses.length === 0 ? (entry?.addresses ?? []) : link.addresses,
+    connected: link?.connected ?? false,
+    channels: link?.channels ?? [],
+    roundTripMs: link?.roundTripMs
   }
 }
 

@@ -18,14 +18,7 @@ export function outgoing(
       `topic '${topic}': first levels that begin with '$' or '@' are Skein's own; choose another first level`
     )
   }
-  const { payload, contentType } = encode(data)
-  if (payload.byteLength > payloadBytes) {
-    throw new SkeinError(
-      'ERR_PAYLOAD_TOO_LARGE',
-      `the payload has ${payload.byteLength} bytes and this node takes at most ${payloadBytes}; send it in parts`,
-      { details: { bytes: payload.byteLength, limit: payloadBytes } }
-    )
-  }
+  const { payload, contentType } = encodeData(data, payloadBytes)
   const { headers, id, key, priority, ttlMs } = options
   if (id !== undefined) checkId(id)
   checkNumber('priority', priority, 9)
@@ -51,6 +44,21 @@ function checkId(id: string): void {
     'ERR_OPTIONS',
     `id: it takes ${bytes} bytes; an idempotency id has 1 to ${LIMITS.fieldBytes}`,
     { details: { option: 'id' } }
+  )
+}
+
+/** Data as a payload with its content type. Throws ERR_PAYLOAD, ERR_PAYLOAD_TOO_LARGE. */
+export function encodeData(
+  data: Data,
+  payloadBytes: number
+): { payload: Uint8Array; contentType: string | undefined } {
+  const encoded = encode(data)
+  const bytes = encoded.payload.byteLength
+  if (bytes <= payloadBytes) return encoded
+  throw new SkeinError(
+    'ERR_PAYLOAD_TOO_LARGE',
+    `the payload has ${bytes} bytes and this node takes at most ${payloadBytes}; send it in parts`,
+    { details: { bytes, limit: payloadBytes } }
   )
 }
 

@@ -1,12 +1,18 @@
 import { type Clock, type Timer, every } from '../core/clock.ts'
 import { isSkeinError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
-import type { RetentionPolicy, Store } from '../store/contract.ts'
+import type { Received, RetentionPolicy, Store } from '../store/contract.ts'
 
 export interface UpkeepComponents {
   readonly store: Store
   readonly clock: Clock
   readonly logger: Logger
+}
+
+export interface UpkeepInit {
+  readonly retention: (channel: string) => RetentionPolicy
+  /** What every known durable subscriber of a channel has. */
+  readonly received: (channel: string) => Promise<Received | undefined>
 }
 
 /** Between two looks at what retention takes, ms. */
@@ -18,17 +24,14 @@ const SCRUB_BYTES = 2 * 1024 * 1024
 /** What a store needs from time to time: retention, and a check of what lies on disk. */
 export class Upkeep {
   readonly #components: UpkeepComponents
-  readonly #retention: (channel: string) => RetentionPolicy
+  readonly #init: UpkeepInit
   readonly #timers: Timer[] = []
   #running: Promise<void> = Promise.resolve()
   #stopped = false
 
-  constructor(
-    components: UpkeepComponents,
-    init: { retention: (channel: string) => RetentionPolicy }
-  ) {
+  constructor(components: UpkeepComponents, init: UpkeepInit) {
     this.#components = components
-    this.#retention = init.retention
+    this.#init = init
   }
 
   start(): void {
@@ -54,7 +57,9 @@ export class Upkeep {
     const { store } = this.#components
     for (const channel of store.channels()) {
       if (this.#stopped) return
-      await store.trim(channel, this.#retention(channel))
+      const policy = this.#init.retention(channel)
+      const received = policy.untilReceived ? await this.#init.received(channel) : undefined
+      await store.trim(channel, policy, received)
     }
   }
 
