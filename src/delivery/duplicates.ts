@@ -1,3 +1,4 @@
+import { AgingMap } from '../core/aging-map.ts'
 import type { Clock } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 
@@ -20,7 +21,7 @@ interface HandedOver {
 export class Duplicates {
   readonly #clock: Clock
   /** By source and id, oldest first. */
-  readonly #handed = new Map<string, HandedOver>()
+  readonly #handed = new AgingMap<HandedOver>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -48,17 +49,19 @@ export class Duplicates {
     const key = `${source}\0${id}`
     const known = this.#handed.get(key)
     if (known !== undefined && known.messageId === messageId) return false
-    if (known !== undefined) {
-      if (Math.abs(publishedMs - known.publishedMs) < LIMITS.idempotencyMs) return true
-      this.#handed.delete(key)
-    }
+    const isSame =
+      known !== undefined && Math.abs(publishedMs - known.publishedMs) < LIMITS.idempotencyMs
+    if (isSame) return true
     this.#handed.set(key, { messageId, at, publishedMs })
     return false
   }
 
   #forget(now: number): void {
-    for (const [key, { at }] of this.#handed) {
-      if (now - at < LIMITS.idempotencyMs && this.#handed.size < LIMITS.idempotencyIds) return
+    for (;;) {
+      const [key, handed] = this.#handed.oldest() ?? []
+      if (key === undefined || handed === undefined) return
+      const isFull = this.#handed.size >= LIMITS.idempotencyIds
+      if (now - handed.at < LIMITS.idempotencyMs && !isFull) return
       this.#handed.delete(key)
     }
   }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { AgingMap } from '../core/aging-map.ts'
 import { type Clock, type Timer, every } from '../core/clock.ts'
 import { SkeinError, isSkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
@@ -72,7 +73,7 @@ export class Idempotency {
   readonly #components: IdempotencyComponents
   readonly #publisher: string
   /** By channel and id, oldest first. */
-  readonly #entries = new Map<string, Entry>()
+  readonly #entries = new AgingMap<Entry>()
   /** Keys of rows of which nothing is remembered any more. */
   #garbage: string[] = []
   #rows = 0
@@ -207,7 +208,6 @@ export class Idempotency {
     for (const [key, { place, fingerprint }] of claims) {
       const row = this.#entries.get(key)?.row
       const entry = { fingerprint, at, pending: undefined, receipt: undefined, row }
-      this.#entries.delete(key)
       this.#entries.set(key, entry)
       entries.push([key, entry, place])
     }
@@ -252,9 +252,10 @@ export class Idempotency {
   /** Forgets what is too old or too much, up to the first that is under way. */
   #expire(): void {
     const before = this.#components.clock.monotonic() - LIMITS.idempotencyMs
-    for (const [key, entry] of this.#entries) {
-      const isOver = entry.at <= before || this.#entries.size > LIMITS.idempotencyIds
-      if (!isOver || entry.pending !== undefined) return
+    for (;;) {
+      const [key, entry] = this.#entries.oldest() ?? []
+      if (key === undefined || entry === undefined || entry.pending !== undefined) return
+      if (entry.at > before && this.#entries.size <= LIMITS.idempotencyIds) return
       this.#entries.delete(key)
       this.#leave(entry)
     }
