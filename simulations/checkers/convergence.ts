@@ -26,8 +26,8 @@ export function findUnconverged(
   withinMs: number
 ): { violations: Violation[]; times: readonly QuietTime[] } {
   const times = quietTimes(index.trace)
-  const violations: Violation[] = []
-  if (times.length === 0) return { violations, times }
+  const late = new Map<string, Late>()
+  if (times.length === 0) return { violations: [], times }
   const handedAt = firstHandOvers(index)
   for (const [number, message] of index.messages.entries()) {
     if (message.confirmed === -1) continue
@@ -35,17 +35,35 @@ export function findUnconverged(
     for (const reader of index.matching(message.topic)) {
       if (reader.slow || reader.group !== undefined || !owes(index, reader, message)) continue
       const at = handedAt.get(reader.place)?.get(number) ?? Infinity
-      const late = note(times, { confirmedAt, at, withinMs })
-      if (late === undefined) continue
-      violations.push({
-        checker: 'convergence',
-        subscription: reader.id,
-        what: `${withinMs} ms after the heal at ${late.fromMs} ms a message from before it was still missing`,
-        id: message.ref.id
-      })
+      const time = note(times, { confirmedAt, at, withinMs })
+      if (time === undefined) continue
+      const key = `${reader.place} ${time.fromMs}`
+      const known = late.get(key)
+      if (known !== undefined) known.count++
+      else late.set(key, { reader: reader.id, id: message.ref.id, fromMs: time.fromMs, count: 1 })
     }
   }
-  return { violations, times }
+  return { violations: [...late.values()].map((one) => violationOf(one, withinMs)), times }
+}
+
+/** What one subscriber still lacked too long after one heal. */
+interface Late {
+  readonly reader: string
+  /** The first of them. */
+  readonly id: string
+  readonly fromMs: number
+  count: number
+}
+
+function violationOf({ count, fromMs, id, reader }: Late, withinMs: number): Violation {
+  const missing = count === 1 ? 'a message' : `${count} messages`
+  const [within, heal] = [withinMs / 1000, fromMs / 1000]
+  return {
+    checker: 'convergence',
+    subscription: reader,
+    what: `${within} s after the heal at ${heal} s, ${missing} from before it had not come`,
+    id
+  }
 }
 
 /** Longest time from a heal to convergence, ms; undefined when there was no heal, or it was never reached. */

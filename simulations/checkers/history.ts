@@ -21,7 +21,7 @@ interface Case {
 export function explainViolations(
   trace: Trace,
   violations: readonly Violation[],
-  most = 50
+  most = 100
 ): ExplainedViolation[] {
   const cases = openCases(trace, violations.slice(0, most))
   const byId = new Map<string, Case[]>()
@@ -90,10 +90,13 @@ function ownersOf(
     .filter((id, i, all) => refs.has(id) && all.indexOf(id) === i)
 }
 
-/** At its neighbours only what the same subscription saw, so that the history stays short. */
+/**
+ * Of other subscriptions only that they got the message itself; at its neighbours only what the same subscription
+ * saw: so that the history stays short.
+ */
 function concerns(violation: Violation, event: TraceEvent): boolean {
-  if (idOf(event) === violation.id) return true
-  return !('subscription' in event) || event.subscription === violation.subscription
+  if (!('subscription' in event) || event.subscription === violation.subscription) return true
+  return idOf(event) === violation.id && event.kind === 'handed'
 }
 
 function linesOf(
@@ -112,10 +115,7 @@ function linesOf(
 }
 
 const isFault = (event: TraceEvent): boolean =>
-  event.kind === 'fault' ||
-  event.kind === 'heal' ||
-  event.kind === 'stopped' ||
-  event.kind === 'started'
+  event.kind === 'fault' || event.kind === 'heal' || event.kind === 'stopped'
 
 function idOf(event: TraceEvent): string | undefined {
   if ('message' in event) return event.message.id

@@ -8,6 +8,9 @@ import type { FaultSpan, Report, RuleResult } from './contract.ts'
 import { seriesOf } from './series.ts'
 import { topologiesOf } from './topologies.ts'
 
+/** Violations of one rule that come with their history. */
+const EXPLAINED = 10
+
 /** What a runner knows of a run. */
 export interface RunFacts {
   readonly scenario: Scenario
@@ -49,7 +52,7 @@ export function buildReport(facts: RunFacts): Report {
     convergenceMs: convergenceMs(quietTimes) ?? null,
     latency: latencyOf(latencies),
     violationCount: violations.length,
-    violations: explainViolations(trace, violations),
+    violations: explainViolations(trace, firstOfEach(violations)),
     rules: rulesOf(scenario.expect, violations),
     simulatedMs,
     wallMs: facts.wallMs,
@@ -64,6 +67,16 @@ export function buildReport(facts: RunFacts): Report {
 
 function replayCommand(name: string, seed: number, tier: Tier): string {
   return `skein sim ${name} --seed ${seed}${tier === 'real' ? ' --real' : ''}`
+}
+
+/** A rule that is broken a thousand times must not hide another. */
+function firstOfEach(violations: readonly Violation[]): Violation[] {
+  const counts = new Map<string, number>()
+  return violations.filter(({ checker }) => {
+    const before = counts.get(checker) ?? 0
+    counts.set(checker, before + 1)
+    return before < EXPLAINED
+  })
 }
 
 function latencyOf(sorted: Float64Array): Report['latency'] {

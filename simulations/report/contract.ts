@@ -80,7 +80,7 @@ export interface Report {
     readonly maxMs: number
   } | null
   readonly violationCount: number
-  /** The first 50, with what happened around them. */
+  /** The first 10 of each rule, with what happened around them. */
   readonly violations: readonly ExplainedViolation[]
   readonly rules: readonly RuleResult[]
   readonly simulatedMs: number

@@ -1,3 +1,5 @@
+import type { Report } from './contract.ts'
+
 /** 1234567 as `1,234,567`. */
 export function count(value: number): string {
   return value.toLocaleString('en-US')
@@ -25,4 +27,15 @@ export function moment(ms: number): string {
 
 export function mib(bytes: number): string {
   return `${(bytes / 2 ** 20).toFixed(1)} MiB`
+}
+
+/** Time to convergence: `never` where its rule was broken. */
+export function convergenceText({
+  convergenceMs,
+  rules
+}: Pick<Report, 'convergenceMs' | 'rules'>): string {
+  if (rules.some(({ rule, violations }) => rule === 'convergence' && violations > 0)) {
+    return convergenceMs === null ? 'never' : `${time(convergenceMs)}, too late`
+  }
+  return convergenceMs === null ? '\u2013' : time(convergenceMs)
 }

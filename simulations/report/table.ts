@@ -1,5 +1,5 @@
 import type { Report } from './contract.ts'
-import { count, mib, moment, time } from './figures.ts'
+import { convergenceText, count, mib, moment, time } from './figures.ts'
 import { RULE_TEXTS } from './rule-texts.ts'
 
 export interface TableOptions {
@@ -35,7 +35,7 @@ function head({ description, ok, scenario, seed, violationCount }: Report, paint
 }
 
 function figures(report: Report): ReadonlyArray<readonly [string, string]> {
-  const { convergenceMs, latency, simulatedMs, wallMs } = report
+  const { latency, simulatedMs, wallMs } = report
   const speed = wallMs > 0 ? `, ${count(Math.round(simulatedMs / wallMs))} times as fast` : ''
   const peak = Math.max(0, ...Object.values(report.memoryPeaks))
   return [
@@ -45,8 +45,11 @@ function figures(report: Report): ReadonlyArray<readonly [string, string]> {
     ['lost', count(report.lost)],
     ['duplicated', count(report.duplicated)],
     ['out of order', count(report.outOfOrder)],
-    ['convergence', convergenceMs === null ? '-' : time(convergenceMs)],
-    ['latency', latency === null ? '-' : `p50 ${time(latency.p50Ms)}, p99 ${time(latency.p99Ms)}`],
+    ['convergence', convergenceText(report)],
+    [
+      'latency',
+      latency === null ? '\u2013' : `p50 ${time(latency.p50Ms)}, p99 ${time(latency.p99Ms)}`
+    ],
     ...(peak > 0 ? [['memory', `${mib(peak)} at most`] as const] : []),
     ['time', `${time(simulatedMs)} simulated in ${time(wallMs)}${speed}`],
     ['trace', report.traceHash.slice(0, 16)]

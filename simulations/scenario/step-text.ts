@@ -34,10 +34,28 @@ export function linksText(links: LinkSet): string {
     .reduce((text, group, i) => `${text}${i === 0 ? arrow : ' | '}${group}`, groups[0] ?? '')
 }
 
-/** Up to six names, and how many more there are. */
+/** Names, runs of three or more as `n1..n5`; at most six such terms, and how many more there are. */
 export function namesText(names: readonly string[]): string {
-  const more = names.length > 6 ? ` and ${names.length - 5} more` : ''
-  return `${names.slice(0, more === '' ? 6 : 5).join(' ')}${more}`
+  const terms: { first: string; last: string; count: number }[] = []
+  for (const name of names) {
+    const run = terms.at(-1)
+    if (run !== undefined && follows(run.last, name)) {
+      run.last = name
+      run.count++
+    } else terms.push({ first: name, last: name, count: 1 })
+  }
+  const texts = terms.flatMap(({ count, first, last }) =>
+    count > 2 ? [`${first}..${last}`] : count === 2 ? [first, last] : [first]
+  )
+  return texts.length > 6
+    ? `${texts.slice(0, 5).join(' ')} and ${texts.length - 5} more`
+    : texts.join(' ')
+}
+
+/** Is `next` the name with the next number? */
+function follows(name: string, next: string): boolean {
+  const [, stem, number] = /^(.*?)(\d+)$/.exec(name) ?? []
+  return stem !== undefined && next === `${stem}${Number(number) + 1}`
 }
 
 /** How much of it, with a space before it. */

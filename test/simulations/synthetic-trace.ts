@@ -223,16 +223,21 @@ class Model {
       if (!reachable) continue
       const since = this.#changedAt.get(key)?.at ?? 0
       if (since > 0 && this.#now - since < 600 + this.#random.int(900)) continue
-      let most = load.reading.kind === 'slow' ? 1 : 40
-      let place = next.get(publisher) ?? 0
-      for (let one = sent[place]; one !== undefined && most > 0; one = sent[++place]) {
-        if (!topicMatches(load.filter, one.topic)) continue
-        most--
-        const { message } = one
-        this.#push({ kind: 'handed', subscription: id, message, attempt: 1, late: false })
-        this.#push({ kind: 'acknowledged', subscription: id, id: message.id })
-      }
-      next.set(publisher, place)
+      this.#take({ id, load, next, node }, publisher, sent)
     }
+  }
+
+  /** What is due, at most so many at once: a backlog takes its time. */
+  #take({ id, load, next }: Reader, publisher: string, sent: readonly Sent[]): void {
+    let most = load.reading.kind === 'slow' ? 1 : 40
+    let place = next.get(publisher) ?? 0
+    for (let one = sent[place]; one !== undefined && most > 0; one = sent[++place]) {
+      if (!topicMatches(load.filter, one.topic)) continue
+      most--
+      const { message } = one
+      this.#push({ kind: 'handed', subscription: id, message, attempt: 1, late: false })
+      this.#push({ kind: 'acknowledged', subscription: id, id: message.id })
+    }
+    next.set(publisher, place)
   }
 }
