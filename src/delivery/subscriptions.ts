@@ -7,6 +7,7 @@ import type { Gaps, Hole } from '../replication/gaps.ts'
 import type { Backfill } from '../replication/backfill.ts'
 import type { Membership, Since } from '../replication/membership.ts'
 import type { Receiver } from '../replication/receiver.ts'
+import type { Sync } from '../replication/sync.ts'
 import type { CursorState, Registration, Store } from '../store/contract.ts'
 import { type ParsedFilter, parseFilter, resolveSelf, topicMatches } from '../wire/topic.ts'
 import type {
@@ -33,6 +34,7 @@ export interface SubscriptionsComponents {
   readonly receiver: Pick<Receiver, 'events'>
   readonly membership: Membership
   readonly backfill: Pick<Backfill, 'fill'>
+  readonly sync: Pick<Sync, 'join'>
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -267,12 +269,14 @@ export class Subscriptions {
   }
 
   async #start(opened: Opened): Promise<void> {
-    const { backfill, feed, interests } = this.#components
+    const { backfill, feed, interests, membership, sync } = this.#components
     const { filter, subscription } = opened
     const name = subscription.durable
     this.#open.set(subscription, opened)
     if (name === undefined || this.#registered.get(name) === undefined) {
+      const fresh = interests.channelsOf(filter).filter((channel) => !membership.has(channel))
       opened.interest = interests.hold(filter, opened.since)
+      if (opened.from === 'now') await Promise.all(fresh.map((channel) => sync.join(channel)))
     }
     if (opened.from !== 'now' && !this.#isRegistered(name)) {
       for (const channel of interests.channelsOf(filter)) {

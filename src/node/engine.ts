@@ -315,6 +315,7 @@ export class Engine implements Lifecycle {
         membership,
         receiver,
         interests: this.#interests,
+        sync,
         backfill: new Backfill({ ...this.#components, sync, receiver }, { maxAgeMs })
       },
       { self: transport.self.id },

@@ -23,7 +23,9 @@ export interface SyncNeighbourInit {
   readonly peer: PeerId
   /** What to ask for, whenever the stream is new. */
   readonly ask: () => readonly AskedChannel[]
-  readonly onHeads: (channels: readonly ChannelHeads[], last: boolean) => void
+  readonly onHeads: (channels: readonly ChannelHeads[]) => void
+  /** All that there was to say has been said. */
+  readonly onAnswered: () => void
   /** The stream is gone: everything it was asked for has failed. */
   readonly onLost: () => void
 }
@@ -173,8 +175,10 @@ export class SyncNeighbour {
   #take(frame: SyncFrame): void | Promise<void> {
     switch (frame.kind) {
       case 'heads':
-        if (frame.last) this.#answered = true
-        this.#init.onHeads(frame.channels, frame.last)
+        this.#init.onHeads(frame.channels)
+        if (!frame.last) return
+        this.#answered = true
+        this.#init.onAnswered()
         return
       case 'start':
         return this.#outstanding.get(frame.id)?.onStart(frame)

@@ -65,6 +65,8 @@ const ACTIVE_PULLS = 6
 const ACTIVE_PER_PEER = 2
 /** Records asked for at once: other channels get their turn in between. */
 const PULL_BYTES = 4 * 1024 * 1024
+/** Neighbours have so long to say where their logs are, when a channel is joined, ms. */
+const JOIN_MS = 1_000
 /** A random neighbour is asked for everything so often, ms, whatever was or was not told. */
 const CHECK_MS = 30_000
 /** Questions that follow each other are asked as one, ms. */
@@ -82,6 +84,10 @@ export class Sync {
   readonly #init: SyncInit
   readonly #neighbours = new Map<PeerId, SyncNeighbour>()
   readonly #wants = new Wants()
+  /** Channels that are being joined. */
+  readonly #joining = new Set<string>()
+  /** Those who wait for answers. */
+  readonly #waiting = new Set<() => void>()
   #active = 0
   #timer: Timer | undefined
   #asking: Timer | undefined
@@ -136,6 +142,40 @@ export class Sync {
     this.#askSoon()
   }
 
+  /**
+   * This node has just joined a channel, and wants what comes from now on: resolves when the neighbours that answer
+   * have said where their logs are now. What they hold up to there is not wanted.
+   */
+  async join(channel: string): Promise<void> {
+    const asked = [...this.#neighbours.values()].filter((neighbour) => neighbour.open)
+    if (asked.length === 0) return
+    this.#joining.add(channel)
+    try {
+      for (const neighbour of asked) neighbour.ask()
+      await this.#until(() => asked.every((neighbour) => neighbour.answered || !neighbour.open))
+    } finally {
+      this.#joining.delete(channel)
+    }
+  }
+
+  /** Resolves when the condition holds, looked at after each answer, or the neighbours have had their time. */
+  async #until(holds: () => boolean): Promise<void> {
+    const { clock } = this.#components
+    if (holds()) return
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#waiting.delete(look)
+        timer.cancel()
+        resolve()
+      }
+      const look = (): void => {
+        if (holds()) done()
+      }
+      const timer = clock.after(JOIN_MS, done)
+      this.#waiting.add(look)
+    })
+  }
+
   /** The neighbours that can be asked for records, in random order. */
   open(): SyncNeighbour[] {
     const open = [...this.#neighbours.values()].filter((neighbour) => neighbour.open)
@@ -155,7 +195,13 @@ export class Sync {
       peer,
       ask: () => this.#question(),
       onHeads: (channels) => this.#heads(neighbour, channels),
-      onLost: () => this.#pumpSoon()
+      onAnswered: () => {
+        for (const look of this.#waiting) look()
+      },
+      onLost: () => {
+        this.#pumpSoon()
+        for (const look of this.#waiting) look()
+      }
     })
     this.#neighbours.set(peer, neighbour)
     neighbour.start()
@@ -244,6 +290,11 @@ export class Sync {
     const known = this.#wants.get(log)
     if (mine !== undefined && lackedOf(mine, theirs) === undefined) {
       known?.sources.delete(neighbour.peer)
+      return
+    }
+    if (this.#joining.has(log.channel) && isFresh(mine)) {
+      const first = mine?.islands[0]?.from ?? Infinity
+      this.#raiseFloor(log, Math.min(first, theirs.head + 1))
       return
     }
     const now = clock.monotonic()
@@ -415,15 +466,18 @@ export class Sync {
 
   /** Those who hold it say that a range is older than anyone here wants it. */
   #tooOld(log: LogRef, range: SequenceRange): void {
-    const { store } = this.#components
-    const mine = store.log(log)
-    const isFresh = mine === undefined || (mine.head < mine.floor && range.from <= mine.floor)
-    if (isFresh) {
-      store.raiseFloor(log, range.to + 1).catch((error: unknown) => this.#writeFailed(error))
+    const mine = this.#components.store.log(log)
+    if (isFresh(mine) && range.from <= (mine?.floor ?? 1)) {
+      this.#raiseFloor(log, range.to + 1)
       return
     }
     const { byRetention } = this.#oldest(log.channel)
     this.#giveUp(log, range, byRetention ? 'expired' : 'unwanted')
+  }
+
+  #raiseFloor(log: LogRef, floor: number): void {
+    const { store } = this.#components
+    store.raiseFloor(log, floor).catch((error: unknown) => this.#writeFailed(error))
   }
 
   #giveUp(log: LogRef, range: SequenceRange, reason: GiveUpReason): void {
@@ -450,6 +504,11 @@ export class Sync {
       byRetention: kept < wanted
     }
   }
+}
+
+/** Is nothing held of the log up to a hole? */
+function isFresh(mine: LogState | undefined): boolean {
+  return mine === undefined || mine.head < mine.floor
 }
 
 /** The first range that `theirs` holds and `mine` lacks and takes. */

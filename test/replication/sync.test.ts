@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { EngineMesh, numbered } from '../fixtures/engine-mesh.ts'
+import { EngineMesh, type MeshNode, numbered } from '../fixtures/engine-mesh.ts'
 import { eventually } from '../processes/skein-process.ts'
 
 describe('sync', () => {
@@ -12,7 +12,7 @@ describe('sync', () => {
   afterEach(() => mesh.stop())
 
   it('a durable subscriber that was off gets everything in order from whoever holds it', async () => {
-    const [a, b, c] = [await mesh.start(), await mesh.start(), await mesh.start()]
+    const [a, b, c] = (await mesh.nodes(3)) as [MeshNode, MeshNode, MeshNode]
     await b.collect('orders/#', 'b')
     const atC = await c.watch('orders/#')
     await b.stop()
@@ -25,7 +25,7 @@ describe('sync', () => {
   })
 
   it('both sides of a cut end with the same set, in order per publisher', async () => {
-    const [a, b] = [await mesh.start(), await mesh.start()]
+    const [a, b] = (await mesh.nodes(2)) as [MeshNode, MeshNode]
     const atA = await a.collect('t', 'a')
     const atB = await b.collect('t', 'b')
     mesh.cut(a, b)
@@ -39,7 +39,7 @@ describe('sync', () => {
   })
 
   it("a publisher's new session waits for the end of the one before", async () => {
-    const [a, b] = [await mesh.start(), await mesh.start()]
+    const [a, b] = (await mesh.nodes(2)) as [MeshNode, MeshNode]
     const atB = await b.collect('t', 'b')
     await a.publishMany('t', 'm', 10)
     await atB.atLeast(10)
@@ -57,7 +57,7 @@ describe('sync', () => {
   })
 
   it('a late joiner gets the history with earliest, in order, also on a channel it follows already', async () => {
-    const [a, b] = [await mesh.start(), await mesh.start()]
+    const [a, b] = (await mesh.nodes(2)) as [MeshNode, MeshNode]
     await a.publishMany('t', 'old', 200)
     const live = await b.watch('t')
     await a.publishMany('t', 'new', 50)
@@ -69,12 +69,14 @@ describe('sync', () => {
   })
 
   it('a durable subscription from now gets nothing from before, and everything from then on', async () => {
-    const [a, b, c] = [await mesh.start(), await mesh.start(), await mesh.start()]
-    await c.watch('t')
+    const [a, b, c] = (await mesh.nodes(3)) as [MeshNode, MeshNode, MeshNode]
+    const atC = await c.watch('t')
     await a.publishMany('t', 'old', 100)
+    await atC.atLeast(100)
     const atB = await b.collect('t', 'b')
     await b.stop()
     await a.publishMany('t', 'new', 100)
+    await atC.atLeast(200)
     await a.stop()
     await b.start()
     const again = await b.collect('t', 'b')
@@ -84,6 +86,7 @@ describe('sync', () => {
 
   it('who keeps a channel gives it to those who come when its publisher is gone', async () => {
     const [a, keeper] = [await mesh.start(), await mesh.start({ keep: ['t/#'] })]
+    await mesh.settled()
     await a.publishMany('t/x', 'm', 100)
     await eventually(
       () => keeper.engine.store.journal('t').next - keeper.engine.store.journal('t').first === 100
