@@ -76,7 +76,6 @@ export class Appender {
     const { channel, publisher, session, first } = record.header
     const bornAt = Math.max(0, Math.floor(clock.now() - Math.max(0, ageMs)))
     const link = linkOf(record, bornAt)
-    const expected = item.expectsBefore === true ? this.#expectBefore(record) : undefined
     let slot = mirror.log({ channel, publisher, session })
     if (slot === undefined && link.to < (floor ?? first)) return { outcome: 'below-floor' }
     const expired = ageMs > maxAgeMs(channel)
@@ -86,6 +85,10 @@ export class Appender {
     if (placed.place === 'held') return this.#planHeld(item, slot, link)
     if (placed.place !== 'appended' && placed.place !== 'island') return { outcome: placed.place }
     if (expired) return { outcome: 'expired' }
+    if (isFilling(slot.planned, link) && !this.#fitsBelow(slot, link)) {
+      return { outcome: 'broken-chain' }
+    }
+    const expected = item.expectsBefore === true ? this.#expectBefore(record) : undefined
     const planned: Planned = { item, slot, link, bornAt, expected }
     this.#accept(planned, placed.log)
     return { outcome: placed.place, job: this.#write(planned) }
@@ -97,10 +100,16 @@ export class Appender {
     if (before === undefined) return undefined
     const mirror = this.#components.mirror()
     const ref = { channel, publisher, session: before.session }
-    const slot = mirror.log(ref) ?? mirror.create(ref, 1)
+    const slot = mirror.log(ref) ?? mirror.create(ref, 1, this.#components.clock.now())
     if (slot.planned.expected >= before.sequence) return undefined
     slot.change((log) => ({ ...log, expected: Math.max(log.expected, before.sequence) }))
     return slot
+  }
+
+  /** Does the record above, where it is held, name this one? */
+  #fitsBelow(slot: LogSlot, { digest, to }: Link): boolean {
+    const above = this.#heldAt(slot, to + 1)
+    return above === undefined || sameBytes(digest, above.header.previous)
   }
 
   #accept({ item, slot, link, bornAt }: Planned, log: HeldLog): void {
@@ -191,7 +200,8 @@ export class Appender {
     if (where !== 'appended' && where !== 'island') return
     slot.committed = log
     // With nothing else under way the two views are one again.
-    if (slot.pending.size === 1 && slot.planned.forkedAt === log.forkedAt) slot.planned = log
+    const isAlone = slot.pending.size === 1 && slot.ahead === 0
+    if (isAlone && slot.planned.forkedAt === log.forkedAt) slot.planned = log
     commit.logs.add(slot)
     const late = item.late ?? false
     const key = numberKey(slot.recordPrefix, link.from)

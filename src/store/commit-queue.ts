@@ -1,6 +1,6 @@
 import type { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { JournalEntry } from './contract.ts'
+import type { JournalEntry, LogRef } from './contract.ts'
 import type { Level, Operation } from './level.ts'
 import type { LogSlot } from './mirror.ts'
 
@@ -9,6 +9,8 @@ export class Commit {
   readonly operations: Operation[] = []
   /** Logs whose head row changes. */
   readonly logs = new Set<LogSlot>()
+  /** Logs that are forgotten. */
+  readonly gone: LogRef[] = []
   readonly entries = new Map<string, JournalEntry[]>()
   /** Runs when the commit is written, before its jobs settle. */
   readonly written: (() => void)[] = []

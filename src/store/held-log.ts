@@ -39,6 +39,7 @@ export type Place =
   | 'broken-chain'
   | 'too-many-islands'
 
+/** A record without its body counts with what is kept of it. */
 export function linkOf(record: RecordHead, bornAt: number): Link {
   const { first, count, previous, time } = record.header
   return {
@@ -46,13 +47,18 @@ export function linkOf(record: RecordHead, bornAt: number): Link {
     to: first + count - 1,
     previous,
     digest: record.digest,
-    bytes: record.bytes.length,
+    bytes: 'body' in record ? record.bytes.length : record.headLength,
     timeMs: time.ms,
     bornAt
   }
 }
 
-export function emptyLog({ channel, publisher, session }: LogRef, floor: number): HeldLog {
+/** Nothing held. `bornAt`: when it became known, so that it is not taken for what has long been trimmed. */
+export function emptyLog(
+  { channel, publisher, session }: LogRef,
+  floor: number,
+  bornAt = 0
+): HeldLog {
   return {
     channel,
     publisher,
@@ -67,7 +73,7 @@ export function emptyLog({ channel, publisher, session }: LogRef, floor: number)
     records: 0,
     bytes: 0,
     timeMs: 0,
-    bornAt: 0,
+    bornAt,
     forkedAt: undefined
   }
 }
@@ -212,11 +218,17 @@ export function cutBelow(log: HeldLog, { floor, records, bytes }: Cut): HeldLog 
 }
 
 /** Lowers the floor over records that end right below it. */
-export function lower(
-  log: HeldLog,
-  { bytes, floor, records }: { floor: number; records: number; bytes: number }
-): HeldLog {
-  return { ...log, floor, records: log.records + records, bytes: log.bytes + bytes }
+export function lower(log: HeldLog, links: readonly Link[]): HeldLog {
+  const last = links.at(-1)
+  return {
+    ...log,
+    floor: links[0]?.from ?? log.floor,
+    headDigest: last?.to === log.head ? last.digest : log.headDigest,
+    records: log.records + links.length,
+    bytes: links.reduce((sum, { bytes }) => sum + bytes, log.bytes),
+    timeMs: links.reduce((most, { timeMs }) => Math.max(most, timeMs), log.timeMs),
+    bornAt: links.reduce((most, { bornAt }) => Math.max(most, bornAt), log.bornAt)
+  }
 }
 
 /** The parts of `range` that are missing and not given up yet. */
@@ -241,7 +253,8 @@ export function abandon(log: HeldLog, range: SequenceRange, canCome: boolean): H
     island.digest === NO_DIGEST ? { ...island, digest: undefined } : island
   )
   const voids = bounded(merged([...log.voids, range]))
-  const skipped = canCome ? bounded(merged([...log.skipped, range])) : log.skipped
+  // Of these nothing may be held, so the oldest are forgotten: what comes of them is refused.
+  const skipped = canCome ? merged([...log.skipped, range]).slice(-LIMITS.islands) : log.skipped
   return joined({ ...log, islands, voids, skipped })
 }
 
@@ -258,9 +271,12 @@ function merged(ranges: readonly SequenceRange[]): SequenceRange[] {
   return result
 }
 
-/** The newest ones: the oldest are forgotten, and count as held for good. */
+/** The oldest become one range, together with what is held between them: nobody is told that it is missing. */
 function bounded(ranges: readonly SequenceRange[]): readonly SequenceRange[] {
-  return ranges.slice(-LIMITS.islands)
+  const excess = ranges.length - LIMITS.islands
+  const [from, to] = [ranges[0]?.from, ranges[excess]?.to]
+  if (excess <= 0 || from === undefined || to === undefined) return ranges
+  return [{ from, to }, ...ranges.slice(excess + 1)]
 }
 
 /** What is left of `ranges` without `other`. */

@@ -64,7 +64,10 @@ export class Journal {
 
   #followOne(slot: LogSlot, commit: Commit): boolean | Promise<boolean> {
     while (slot.journaled < slot.committed.head) {
-      const pending = slot.pending.get(slot.journaled + 1)
+      const next = slot.journaled + 1
+      const isVoid = slot.committed.voids.some(({ from, to }) => from <= next && next <= to)
+      // What fills a range that was given up is journaled when it is written, as a late one.
+      const pending = isVoid ? undefined : slot.pending.get(next)
       // What is in memory goes in at once: after this commit it would have to be read.
       if (pending === undefined) return commit.full ? false : this.#followStored(slot, commit)
       const { record } = pending
@@ -125,6 +128,7 @@ export class Journal {
     const bytes = record.bytes.length
     const offset = journal.tail
     journal.tail += count
+    slot.entered = true
     commit.put(
       numberKey(journal.prefix, offset),
       encodeJournalRow({ publisher, session, first, count, bornAt, late, bytes })

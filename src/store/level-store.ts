@@ -278,6 +278,8 @@ class LevelStore implements Store {
   ): Promise<readonly LogEntry[]> {
     const slot = this.#mirror.log(ref)
     if (slot === undefined) return []
+    // Resolves when what was accepted until now is written.
+    if (from > slot.writtenTo) await this.#queue.run(false, () => true)
     const read = await this.#reading(() =>
       readRows(this.#open(), slot, {
         from: Math.max(from, slot.committed.floor),
@@ -497,9 +499,8 @@ class LevelStore implements Store {
       this.#emitter.emit('journal', { channel, entries })
     }
     for (const after of commit.written) after()
-    if (commit.logs.size > 0) {
-      this.#emitter.emit('changed', { logs: Array.from(commit.logs, ({ ref }) => ref) })
-    }
+    const logs = [...Array.from(commit.logs, ({ ref }) => ref), ...commit.gone]
+    if (logs.length > 0) this.#emitter.emit('changed', { logs })
     for (const slot of commit.logs) {
       const named = holesOf(slot)
       if (named === slot.reported) continue

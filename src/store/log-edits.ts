@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import type { AppendItem, GiveUpReason, LogRef, SequenceRange } from './contract.ts'
-import { abandon, lower, missingPartsOf, sameBytes } from './held-log.ts'
+import { abandon, linkOf, lower, missingPartsOf, sameBytes } from './held-log.ts'
 import { isWhole, type Journal } from './journal.ts'
 import { numberKey } from './keys.ts'
 import type { Level } from './level.ts'
@@ -31,17 +31,24 @@ export class LogEdits {
   async giveUp(ref: LogRef, range: SequenceRange, reason: GiveUpReason): Promise<void> {
     const { givenUp, journal, queue } = this.#components
     const slot = this.#components.mirror().log(ref)
-    if (slot === undefined || missingPartsOf(slot.planned, range).length === 0) return
-    let parts: SequenceRange[] | undefined
+    const parts = slot === undefined ? [] : missingPartsOf(slot.planned, range)
+    if (slot === undefined || parts.length === 0) return
+    // What of the parts has been trimmed away meanwhile is given up all the same.
+    const commitParts = slot.plan((log) =>
+      parts
+        .flatMap((part) => missingPartsOf(log, part))
+        .reduce((before, part) => abandon(before, part, reason === 'skipped'), log)
+    )
+    let isPlaced = false
     await queue.run(false, (commit) => {
-      if (parts === undefined) {
-        parts = missingPartsOf(slot.committed, range)
-        for (const part of parts) slot.change((log) => abandon(log, part, reason === 'skipped'))
+      if (!isPlaced) {
+        isPlaced = true
+        commitParts()
         commit.logs.add(slot)
       }
       return journal.follow(slot, commit)
     })
-    for (const part of parts ?? []) givenUp(slot.ref, part, reason)
+    for (const part of parts) givenUp(slot.ref, part, reason)
   }
 
   async raiseFloor(ref: LogRef, floor: number): Promise<void> {
@@ -52,14 +59,19 @@ export class LogEdits {
       await retention.raise(known, floor)
       return
     }
-    const slot = mirror.create(ref, floor)
+    const slot = mirror.create(ref, floor, this.#components.clock.now())
     await queue.run(false, (commit) => {
       commit.logs.add(slot)
       return true
     })
   }
 
-  async prepend(ref: LogRef, items: readonly AppendItem[]): Promise<'prepended' | 'broken-chain'> {
+  /** Never while something is trimmed or another prepend is under way: all of them move the journal's first offset. */
+  prepend(ref: LogRef, items: readonly AppendItem[]): Promise<'prepended' | 'broken-chain'> {
+    return this.#components.retention.alone(() => this.#prepend(ref, items))
+  }
+
+  async #prepend(ref: LogRef, items: readonly AppendItem[]): Promise<'prepended' | 'broken-chain'> {
     const { clock, queue } = this.#components
     const slot = this.#components.mirror().log(ref)
     const first = items[0]?.record.header.first
@@ -74,15 +86,14 @@ export class LogEdits {
         record,
         bornAt: Math.max(0, Math.floor(now - Math.max(0, ageMs)))
       }))
-      let bytes = 0
       for (const { bornAt, record } of entries) {
         const whole = isWhole(record)
         const kept = whole ? record.bytes : record.bytes.subarray(0, record.headLength)
         const key = numberKey(slot.recordPrefix, record.header.first)
         commit.put(key, encodeRecordRow(kept, { late: false, headOnly: !whole, bornAt }))
-        bytes += kept.length
       }
-      slot.change((log) => lower(log, { floor: first, records: items.length, bytes }))
+      const links = entries.map(({ bornAt, record }) => linkOf(record, bornAt))
+      slot.change((log) => lower(log, links))
       commit.logs.add(slot)
       this.#journal(slot, entries, commit)
       return true
@@ -113,9 +124,10 @@ export class LogEdits {
 
   /** What the record at the floor says of the one before; undefined where nothing is held there. */
   async #previousOfFloor(slot: LogSlot): Promise<Uint8Array | undefined> {
+    // Everything that was accepted until now has been written then.
+    if (slot.pending.size > 0) await this.#components.queue.run(false, () => true)
     const { floor, head } = slot.committed
     if (head < floor) return undefined
-    await this.#components.queue.idle()
     const read = await readRows(this.#components.level(), slot, {
       from: floor,
       to: floor,

@@ -27,6 +27,10 @@ export class LogSlot {
   owed: readonly SequenceRange[] = []
   /** Accepted and not written yet, by first sequence. */
   readonly pending = new Map<number, PendingRecord>()
+  /** Changes that `planned` has and `committed` has not yet, besides those of `pending`. */
+  ahead = 0
+  /** Something of it has been put into the journal. */
+  entered: boolean
   /** The holes that listeners were told of. */
   reported = ''
   /** All sessions of the publisher in the channel, this one included, in their order. */
@@ -38,6 +42,7 @@ export class LogSlot {
     this.planned = log
     this.committed = log
     this.journaled = journaled
+    this.entered = journaled >= log.floor
     this.recordPrefix = logPrefix(SPACE.record, log)
     this.headKey = logPrefix(SPACE.head, log)
   }
@@ -56,10 +61,8 @@ export class LogSlot {
   get isLate(): boolean {
     const last = this.siblings.at(-1)
     if (last === this || last === undefined) return false
-    return this.siblings.some(
-      (later) =>
-        later.committed.session > this.committed.session && later.journaled >= later.committed.floor
-    )
+    const { session } = this.committed
+    return this.siblings.some((later) => later.entered && later.committed.session > session)
   }
 
   /** Is something of the log on its way into the journal, or missing that should have come by now? */
@@ -67,8 +70,9 @@ export class LogSlot {
     const { committed, journaled } = this
     if (committed.head > journaled) return true
     if (committed.islands.length === 0 && committed.expected <= committed.head) return false
-    const last = missingIn(committed).at(-1)
-    return last !== undefined && last.to > journaled
+    // Above a fork nothing comes any more.
+    const { forkedAt = Infinity } = committed
+    return missingIn(committed).some(({ from, to }) => to > journaled && from < forkedAt)
   }
 
   /** Below here nothing is on its way to the disk. */
@@ -89,6 +93,20 @@ export class LogSlot {
     this.committed = apply(this.committed)
     this.planned = same ? this.committed : apply(this.planned)
     this.journaled = Math.max(this.journaled, this.committed.floor - 1)
+  }
+
+  /**
+   * Applies a change at once to what was accepted; call the result when it is part of a commit. What is accepted
+   * in between is planned with the change in view.
+   */
+  plan(apply: (log: HeldLog) => HeldLog): () => void {
+    this.planned = apply(this.planned)
+    this.ahead++
+    return () => {
+      this.committed = apply(this.committed)
+      this.ahead--
+      if (this.pending.size === 0 && this.ahead === 0) this.planned = this.committed
+    }
   }
 }
 
@@ -133,9 +151,9 @@ export class Mirror {
     for (const logs of this.#channels.values()) yield* logs.values()
   }
 
-  /** A log that is not known yet. */
-  create(ref: LogRef, floor: number): LogSlot {
-    return this.add(new LogSlot(emptyLog(ref, floor), floor - 1))
+  /** A log that is not known yet. `bornAt`: now, where it is to be remembered with nothing in it. */
+  create(ref: LogRef, floor: number, bornAt?: number): LogSlot {
+    return this.add(new LogSlot(emptyLog(ref, floor, bornAt), floor - 1))
   }
 
   add(slot: LogSlot): LogSlot {

@@ -1,6 +1,6 @@
 import { MIB } from '../core/limits.ts'
 import type { LogRef, SequenceRange } from './contract.ts'
-import { abandon, emptyLog, isHeld, missingPartsOf, place } from './held-log.ts'
+import { abandon, emptyLog, isHeld, place } from './held-log.ts'
 import type { HeldLog } from './held-log.ts'
 import {
   journalPrefix,
@@ -256,7 +256,7 @@ async function rebuild(level: Level, slot: LogSlot, recovered: Recovered): Promi
     recovered.badKeys.push(...read.badKeys)
     for (const row of read.rows) {
       if (row.to < log.floor) continue
-      const unfrozen = { ...log, forkedAt: undefined }
+      const unfrozen = { ...overVoids(log, voids, row.from), forkedAt: undefined }
       const placed = place(unfrozen, {
         from: row.from,
         to: row.to,
@@ -274,9 +274,7 @@ async function rebuild(level: Level, slot: LogSlot, recovered: Recovered): Promi
     from = read.covered + 1
   }
   // What was given up counts as held, whatever became of the records around it.
-  for (const range of voids) {
-    for (const part of missingPartsOf(log, range)) log = abandon(log, part, false)
-  }
+  log = overVoids(log, voids, Infinity)
   log = { ...log, skipped: skipped.filter((range) => isHeld(log, range)) }
   if (log.records === 0 && before.records === 0) log = before
   slot.committed = log
@@ -294,6 +292,15 @@ async function rebuild(level: Level, slot: LogSlot, recovered: Recovered): Promi
     })
   }
   if (!recovered.changed.includes(slot)) recovered.changed.push(slot)
+}
+
+/** Lets what was given up count as held, from above everything held up to below `end`. */
+function overVoids(log: HeldLog, voids: readonly SequenceRange[], end: number): HeldLog {
+  return voids.reduce((before, { from, to }) => {
+    const top = Math.max(before.head, before.islands.at(-1)?.to ?? 0)
+    const part = { from: Math.max(from, top + 1), to: Math.min(to, end - 1) }
+    return part.from > part.to ? before : abandon(before, part, false)
+  }, log)
 }
 
 /** What `before` held and `after` does not. */

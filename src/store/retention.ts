@@ -2,8 +2,8 @@ import type { Clock } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import type { LogRef, Received, RetentionPolicy, SequenceRange, TrimReport } from './contract.ts'
-import { cutBelow } from './held-log.ts'
-import type { Cut, Island } from './held-log.ts'
+import { cutBelow, without } from './held-log.ts'
+import type { Cut, HeldLog, Island } from './held-log.ts'
 import { compactable } from './keep-last.ts'
 import type { Compaction } from './keep-last.ts'
 import { logName, namePrefix, numberKey, SPACE } from './keys.ts'
@@ -61,7 +61,12 @@ export class Retention {
   /** One trim at a time. */
   trim(channel: string, policy: RetentionPolicy, received?: Received): Promise<TrimReport> {
     this.#policies.set(channel, policy)
-    const done = this.#turn.then(() => this.#trim(channel, policy, received))
+    return this.alone(() => this.#trim(channel, policy, received))
+  }
+
+  /** Runs something while nothing is trimmed, one after the other. */
+  alone<Result>(run: () => Promise<Result>): Promise<Result> {
+    const done = this.#turn.then(run)
     this.#turn = done.catch(() => undefined)
     return done
   }
@@ -73,7 +78,7 @@ export class Retention {
 
   /** Raises the floor of one log, and clears below. */
   raise(slot: LogSlot, floor: number): Promise<void> {
-    const done = this.#turn.then(async () => {
+    return this.alone(async () => {
       if (floor <= slot.committed.floor) return
       const { channel } = slot.committed
       const { first } = this.#components.mirror().journal(channel)
@@ -81,8 +86,6 @@ export class Retention {
       await this.#commitCuts(channel, [[slot, { floor, ...counts }]], first)
       await this.#clear(channel, [slot], first)
     })
-    this.#turn = done.catch(() => undefined)
-    return done
   }
 
   /** Finishes a trim that was cut off after it had written the new floors. */
@@ -311,23 +314,31 @@ export class Retention {
     const { clock, queue } = this.#components
     const mirror = this.#components.mirror()
     const horizon = clock.now() - 2 * maxAgeMs
-    const isStub = ({ planned, pending }: LogSlot): boolean =>
+    const isStub = ({ ahead, planned, pending }: LogSlot): boolean =>
       planned.records === 0 &&
       planned.islands.length === 0 &&
-      planned.head < planned.floor &&
+      planned.expected <= planned.head &&
+      isVoid(planned) &&
       planned.bornAt < horizon &&
-      pending.size === 0
+      pending.size === 0 &&
+      ahead === 0
     const stubs = [...mirror.logs(channel)].filter(isStub)
     if (stubs.length === 0) return
     await queue.run(false, (commit) => {
       for (const slot of stubs) {
         if (!isStub(slot)) continue
         commit.delete(slot.headKey)
+        commit.gone.push(slot.ref)
         mirror.delete(slot)
       }
       return true
     })
   }
+}
+
+/** Is all that counts as held given up? */
+function isVoid({ floor, head, voids }: HeldLog): boolean {
+  return voids.reduce(without, [{ from: floor, to: head }] as readonly SequenceRange[]).length === 0
 }
 
 function refOf({ publisher, session }: JournalRow): Pick<LogRef, 'publisher' | 'session'> {
