@@ -123,7 +123,11 @@ class Planner {
       'begin',
       nodes.flatMap((node) => this.#breakNode(fault, node))
     )
-    if (state === undefined) this.#active.delete(place)
+    if (state === undefined) {
+      // Done at once: nothing is left that could be lifted.
+      this.#step(place, 'end', [])
+      this.#active.delete(place)
+    }
     if (fault.kind === 'restart') this.#at(this.#nowMs + fault.downMs, () => this.#end(place))
   }
 

@@ -1,6 +1,7 @@
 import { type Random, seededRandom } from '../../src/core/random.ts'
 import { topicMatches } from '../../src/wire/topic.ts'
 import type { Scenario, SubscriptionLoad } from '../../simulations/scenario/contract.ts'
+import { faultEventOf } from '../../simulations/fault-event.ts'
 import { scheduleOf } from '../../simulations/scenario/schedule.ts'
 import { selectNodes } from '../../simulations/scenario/selectors.ts'
 import type { Action, LinkSet, Step } from '../../simulations/scenario/step.ts'
@@ -110,10 +111,11 @@ class Model {
     }
   }
 
-  #apply({ actions, edge, fault, kind, nodes, text }: Step): void {
-    if (edge === 'begin') this.#push({ kind: 'fault', id: fault, fault: kind, nodes, text })
-    for (const action of actions) this.#act(action)
-    if (edge === 'end') this.#push({ kind: 'heal', id: fault, fault: kind, nodes, text })
+  #apply(step: Step): void {
+    const event = faultEventOf(step)
+    if (step.edge === 'begin' && event !== undefined) this.#push(event)
+    for (const action of step.actions) this.#act(action)
+    if (step.edge === 'end' && event !== undefined) this.#push(event)
   }
 
   #act(action: Action): void {
@@ -229,7 +231,8 @@ class Model {
 
   /** What is due, at most so many at once: a backlog takes its time. */
   #take({ id, load, next }: Reader, publisher: string, sent: readonly Sent[]): void {
-    let most = load.reading.kind === 'slow' ? 1 : 40
+    const { reading } = load
+    let most = reading.kind === 'slow' ? Math.ceil((reading.perSecond * TICK_MS) / 1000) : 40
     let place = next.get(publisher) ?? 0
     for (let one = sent[place]; one !== undefined && most > 0; one = sent[++place]) {
       if (!topicMatches(load.filter, one.topic)) continue
