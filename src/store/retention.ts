@@ -338,7 +338,8 @@ export class Retention {
 
 /** Is all that counts as held given up? */
 function isVoid({ floor, head, voids }: HeldLog): boolean {
-  return voids.reduce(without, [{ from: floor, to: head }] as readonly SequenceRange[]).length === 0
+  if (head < floor) return true
+  return voids.reduce<readonly SequenceRange[]>(without, [{ from: floor, to: head }]).length === 0
 }
 
 function refOf({ publisher, session }: JournalRow): Pick<LogRef, 'publisher' | 'session'> {

@@ -8,6 +8,7 @@ import { seededRandom } from '../../src/core/random.ts'
 import type { LogRef, Store } from '../../src/store/contract.ts'
 import { openDirectory, openMemory } from '../../src/store/directory.ts'
 import { createStore } from '../../src/store/level-store.ts'
+import { JOURNAL_START } from '../../src/store/mirror.ts'
 import type { StoreComponents, StoreInit } from '../../src/store/level-store.ts'
 import { BodyBuilder } from '../../src/wire/body.ts'
 import type { EncodableMessage } from '../../src/wire/body.ts'
@@ -153,7 +154,17 @@ export function append(
   return store.append(items, { sync })
 }
 
-/** The whole journal of a channel, as [first sequence, offset, count]. */
+/** Offsets in tests are counted from where a new journal begins. */
+export const relative = (offset: number): number => offset - JOURNAL_START
+export const absolute = (offset: number): number => offset + JOURNAL_START
+
+/** Bounds of a journal, relative. */
+export function boundsOf(store: Store, channel = 'orders'): { first: number; next: number } {
+  const { first, next } = store.journal(channel)
+  return { first: relative(first), next: relative(next) }
+}
+
+/** The whole journal of a channel, as [first sequence, relative offset, count]. */
 export async function journalOf(store: Store, channel = 'orders'): Promise<number[][]> {
   const rows: number[][] = []
   const { first, next } = store.journal(channel)
@@ -162,7 +173,9 @@ export async function journalOf(store: Store, channel = 'orders'): Promise<numbe
     const last = entries.at(-1)
     if (last === undefined) break
     offset = last.offset + last.count
-    for (const entry of entries) rows.push([entry.header?.first ?? 0, entry.offset, entry.count])
+    for (const entry of entries) {
+      rows.push([entry.header?.first ?? 0, relative(entry.offset), entry.count])
+    }
   }
   return rows
 }
