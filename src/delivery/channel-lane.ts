@@ -188,11 +188,11 @@ export class ChannelLane {
     const { entry, message } = candidate
     if (entry.bornAt < this.#init.notBefore || this.#isExpired(candidate)) return true
     if (message.id === undefined || entry.header === undefined) return false
-    const { first, publisher, session } = entry.header
-    const { duplicates } = this.#init
-    if (!duplicates.isDuplicate(publisher, message.id, `${session}/${first + candidate.index}`)) {
-      return false
-    }
+    const { first, publisher, session, time } = entry.header
+    const id = `${session}/${first + candidate.index}`
+    // Ids are those of one publisher in one channel.
+    const scope = `${publisher}/${this.channel}`
+    if (!this.#init.duplicates.isDuplicate(scope, message.id, id, time.ms)) return false
     this.#init.onDuplicate()
     return true
   }

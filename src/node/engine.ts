@@ -165,7 +165,8 @@ export class Engine implements Lifecycle {
       await publisher.start()
       await this.mesh.start()
       await this.inbox.start()
-      this.replicas.start()
+      // Who forgets everything at a stop confirms nothing.
+      if (this.#init.remembers) this.replicas.start()
       await this.received.start()
       this.slowPaths.start()
       this.holder.start()

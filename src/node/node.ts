@@ -235,20 +235,22 @@ function peerStatus(
   link: TransportPeer | undefined,
   entry: PeerEntry | undefined
 ): PeerStatus {
+  const { addresses, channels, connected, roundTripMs } = link ?? NO_LINK
   const lastSeen = Math.max(link?.lastSeen ?? 0, entry?.lastSeen ?? 0)
   return {
     peerId: id,
     name: entry?.name,
-    state: entry?.state ?? (link?.connected === true ? 'up' : 'down'),
+    state: entry?.state ?? (connected ? 'up' : 'down'),
     lastSeen: lastSeen === 0 ? undefined : new Date(lastSeen),
-    custodian: entry?.custodian ?? false,
-    addresses:
-      link === undefined || link.addresses.length === 0 ? (entry?.addresses ?? []) : link.addresses,
-    connected: link?.connected ?? false,
-    channels: link?.channels ?? [],
-    roundTripMs: link?.roundTripMs
+    custodian: entry?.custodian === true,
+    addresses: addresses.length > 0 ? addresses : (entry?.addresses ?? []),
+    connected,
+    channels,
+    roundTripMs
   }
 }
+
+const NO_LINK = { addresses: [], channels: [], connected: false, roundTripMs: undefined } as const
 
 function logStatus(log: LogState): TopicStatus['logs'][number] {
   const { publisher, session, floor, head } = log

@@ -70,7 +70,7 @@ const REFRESH_MS = 10 * 60_000
 /** Between two looks for peers that have been off for too long, ms. */
 const FORGET_MS = 3_600_000
 /** Where peers are remembered. */
-const SPACE = 'peers'
+const SPACE = 'directory'
 
 type Facts = Omit<PeerEntry, 'id' | 'state' | 'connected' | 'lastSeen'>
 

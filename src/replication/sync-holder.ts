@@ -17,7 +17,8 @@ import {
   type PulledRecord,
   type SyncFrame
 } from '../wire/sync-frames.ts'
-import { heldRanges, type VectorEntry } from '../wire/vector.ts'
+import { heldRanges } from '../wire/vector.ts'
+import { entryOf } from './sync-ranges.ts'
 
 export const SYNC_PROTOCOL = '/skein/sync/1.0.0'
 
@@ -387,11 +388,6 @@ function sizeOf(entries: readonly LogEntry[]): number {
   let size = 0
   for (const { head, record } of entries) size += (record ?? head).bytes.length
   return size
-}
-
-function entryOf(log: LogState): VectorEntry {
-  const { floor, head, islands, publisher, session } = log
-  return { publisher, session, held: { floor, head, islands } }
 }
 
 function keyOf({ channel, publisher, session }: LogRef): string {

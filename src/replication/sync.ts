@@ -3,22 +3,18 @@ import { isSkeinError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { type Random, jitter, shuffled } from '../core/random.ts'
 import type { PeerId, Transport } from '../mesh/contract.ts'
-import type { GiveUpReason, LogRef, LogState, SequenceRange, Store } from '../store/contract.ts'
+import type { LogRef, LogState, SequenceRange, Store } from '../store/contract.ts'
 import { scopeOf } from '../wire/channel-scope.ts'
 import { bucketsFor, logDigests } from '../wire/log-digest.ts'
 import { sessionMs } from '../wire/session.ts'
 import { type AskedChannel, type ChannelHeads, DIGEST_BYTES } from '../wire/sync-frames.ts'
-import {
-  heldRanges,
-  missingIn,
-  missingRanges,
-  type HeldRange,
-  type VectorEntry
-} from '../wire/vector.ts'
+import { heldRanges, missingIn, type HeldRange } from '../wire/vector.ts'
 import type { Membership } from './membership.ts'
 import type { Receiver } from './receiver.ts'
 import type { ReceiptBook } from './sync-holder.ts'
 import { SyncNeighbour, type PullStart } from './sync-neighbour.ts'
+import { cutBelow, entryOf, isFresh, lackedOf } from './sync-ranges.ts'
+import { SyncFloors } from './sync-floors.ts'
 import { Wants, type Want } from './wants.ts'
 
 export interface SyncComponents {
@@ -71,8 +67,6 @@ const JOIN_MS = 1_000
 const CHECK_MS = 30_000
 /** Questions that follow each other are asked as one, ms. */
 const ASK_MS = 20
-/** A record's age may have grown on the way by so much, ms: what is asked for by age is asked for with this in hand. */
-const AGE_MARGIN_MS = 5_000
 
 /**
  * Gets what is missing here from any neighbour that holds it. Nothing is sent unasked: neighbours tell what they
@@ -88,6 +82,7 @@ export class Sync {
   readonly #joining = new Set<string>()
   /** Those who wait for answers. */
   readonly #waiting = new Set<() => void>()
+  readonly #floors: SyncFloors
   #active = 0
   #timer: Timer | undefined
   #asking: Timer | undefined
@@ -98,6 +93,7 @@ export class Sync {
   constructor(components: SyncComponents, init: SyncInit) {
     this.#components = components
     this.#init = init
+    this.#floors = new SyncFloors(components, init)
   }
 
   /** Logs of which something is missing that somebody may have, and pulls under way. */
@@ -287,22 +283,24 @@ export class Sync {
       return
     }
     const mine = store.log(log)
-    const known = this.#wants.get(log)
     if (mine !== undefined && lackedOf(mine, theirs) === undefined) {
-      known?.sources.delete(neighbour.peer)
+      this.#wants.get(log)?.sources.delete(neighbour.peer)
       return
     }
     if (this.#joining.has(log.channel) && isFresh(mine)) {
       const first = mine?.islands[0]?.from ?? Infinity
-      this.#raiseFloor(log, Math.min(first, theirs.head + 1))
+      this.#floors.raise(log, Math.min(first, theirs.head + 1))
       return
     }
-    const now = clock.monotonic()
-    let dueAt = now
-    // What changed a moment ago is on its way here by gossip, unless it never goes that way.
-    if (neighbour.answered && scopeOf(log.channel) === 'mesh') dueAt = now + LIVE_MS
-    else if (mine === undefined && !this.settled) dueAt = now + SETTLE_MS
+    const dueAt = clock.monotonic() + this.#patience(neighbour, log, mine)
     this.#wants.note(log, dueAt).sources.set(neighbour.peer, theirs)
+  }
+
+  /** How long what a neighbour has is waited for before it is asked for, ms. */
+  #patience(neighbour: SyncNeighbour, { channel }: LogRef, mine: LogState | undefined): number {
+    // What changed a moment ago is on its way here by gossip, unless it never goes that way.
+    if (neighbour.answered) return scopeOf(channel) === 'mesh' ? LIVE_MS : 0
+    return mine === undefined && !this.settled ? SETTLE_MS : 0
   }
 
   #missing(log: LogRef, missing: readonly SequenceRange[]): void {
@@ -358,13 +356,9 @@ export class Sync {
       this.#wants.drop(want)
       return
     }
-    if (holes.length > 0 && this.#isOwnInbox(want.log)) this.#skip(want.log, holes)
+    // Messages in an inbox do not depend on each other: what a custodian has not is not waited for.
+    if (this.#isOwnInbox(want.log)) this.#floors.skip(want.log, holes)
     want.dueAt = now + SEARCH_MS
-  }
-
-  /** Messages in an inbox do not depend on each other: what a custodian has not is not waited for. */
-  #skip(log: LogRef, holes: readonly SequenceRange[]): void {
-    for (const hole of holes) this.#giveUp(log, hole, 'skipped')
   }
 
   #isOwnInbox({ channel }: LogRef): boolean {
@@ -413,7 +407,13 @@ export class Sync {
     let came = false
     try {
       await neighbour.pull(
-        { ...log, ...range, ...this.#oldest(log.channel), maxBytes: PULL_BYTES, backwards: false },
+        {
+          ...log,
+          ...range,
+          maxAgeMs: this.#floors.oldest(log.channel).maxAgeMs,
+          maxBytes: PULL_BYTES,
+          backwards: false
+        },
         {
           onStart: (start) => {
             floor = this.#began(want, range, { ...start, peer })
@@ -452,7 +452,7 @@ export class Sync {
     const theirs = want.sources.get(start.peer)
     if (before < range.from) return mine === undefined ? range.from : undefined
     if (start.exact) {
-      this.#tooOld(want.log, { from: range.from, to: before })
+      this.#floors.tooOld(want.log, { from: range.from, to: before })
       return undefined
     }
     // It has not what it was asked for, whatever it said: what it has begins above.
@@ -463,86 +463,4 @@ export class Sync {
     // All of a session that began since then is wanted: what this one does not hold is missing.
     return typeof since === 'number' && sessionMs(want.log.session) > since ? 1 : start.from
   }
-
-  /** Those who hold it say that a range is older than anyone here wants it. */
-  #tooOld(log: LogRef, range: SequenceRange): void {
-    const mine = this.#components.store.log(log)
-    if (isFresh(mine) && range.from <= (mine?.floor ?? 1)) {
-      this.#raiseFloor(log, range.to + 1)
-      return
-    }
-    const { byRetention } = this.#oldest(log.channel)
-    this.#giveUp(log, range, byRetention ? 'expired' : 'unwanted')
-  }
-
-  #raiseFloor(log: LogRef, floor: number): void {
-    const { store } = this.#components
-    store.raiseFloor(log, floor).catch((error: unknown) => this.#writeFailed(error))
-  }
-
-  #giveUp(log: LogRef, range: SequenceRange, reason: GiveUpReason): void {
-    const { store } = this.#components
-    store.giveUp(log, range, reason).catch((error: unknown) => this.#writeFailed(error))
-  }
-
-  #writeFailed(error: unknown): void {
-    if (!isSkeinError(error)) throw error
-    this.#components.logger.debug({ err: error }, 'the store did not take what sync found out')
-  }
-
-  /** The greatest age that is wanted of a channel; 0 = any. */
-  #oldest(channel: string): { maxAgeMs: number; byRetention: boolean } {
-    const since = this.#components.membership.since(channel)
-    const kept = this.#init.maxAgeMs(channel)
-    const wanted =
-      typeof since === 'number'
-        ? Math.max(0, this.#components.clock.now() - since) + AGE_MARGIN_MS
-        : Infinity
-    const maxAgeMs = Math.min(kept, wanted)
-    return {
-      maxAgeMs: Number.isFinite(maxAgeMs) ? Math.max(1, Math.floor(maxAgeMs)) : 0,
-      byRetention: kept < wanted
-    }
-  }
-}
-
-/** Is nothing held of the log up to a hole? */
-function isFresh(mine: LogState | undefined): boolean {
-  return mine === undefined || mine.head < mine.floor
-}
-
-/** The first range that `theirs` holds and `mine` lacks and takes. */
-function lackedOf(mine: LogState | undefined, theirs: HeldRange): SequenceRange | undefined {
-  if (mine !== undefined) return missingRanges(mine, theirs)[0] ?? skippedOf(mine, theirs)
-  const first = heldRanges(theirs)[0]
-  return first === undefined ? undefined : { from: 1, to: first.to }
-}
-
-function skippedOf({ floor, skipped }: LogState, theirs: HeldRange): SequenceRange | undefined {
-  for (const range of skipped) {
-    for (const held of heldRanges(theirs)) {
-      const from = Math.max(range.from, held.from, floor)
-      const to = Math.min(range.to, held.to)
-      if (from <= to) return { from, to }
-    }
-  }
-  return undefined
-}
-
-function cutBelow(held: HeldRange, floor: number): HeldRange {
-  return {
-    floor: Math.max(held.floor, floor),
-    head: Math.max(held.head, floor - 1),
-    islands: held.islands.filter(({ to }) => to >= floor)
-  }
-}
-
-function entryOf({
-  floor,
-  head,
-  islands,
-  publisher,
-  session
-}: VectorEntry['held'] & LogRef): VectorEntry {
-  return { publisher, session, held: { floor, head, islands } }
 }

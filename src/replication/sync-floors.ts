@@ -1,0 +1,77 @@
+import type { Clock } from '../core/clock.ts'
+import { isSkeinError } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import type { GiveUpReason, LogRef, SequenceRange, Store } from '../store/contract.ts'
+import type { Membership } from './membership.ts'
+import { isFresh } from './sync-ranges.ts'
+
+export interface SyncFloorsComponents {
+  readonly store: Pick<Store, 'log' | 'raiseFloor' | 'giveUp'>
+  readonly membership: Pick<Membership, 'since'>
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export interface SyncFloorsInit {
+  /** Age above which records of a channel are not kept here, ms. */
+  readonly maxAgeMs: (channel: string) => number
+}
+
+/** A record's age may have grown on the way by so much, ms: what is asked for by age is asked for with this in hand. */
+const AGE_MARGIN_MS = 5_000
+
+/** What of a log nobody here wants, or will get: said to the store, which then does not wait for it. */
+export class SyncFloors {
+  readonly #components: SyncFloorsComponents
+  readonly #init: SyncFloorsInit
+
+  constructor(components: SyncFloorsComponents, init: SyncFloorsInit) {
+    this.#components = components
+    this.#init = init
+  }
+
+  /** The greatest age that is wanted of a channel, 0 = any, and whether retention sets it. */
+  oldest(channel: string): { maxAgeMs: number; byRetention: boolean } {
+    const { clock, membership } = this.#components
+    const since = membership.since(channel)
+    const kept = this.#init.maxAgeMs(channel)
+    const wanted =
+      typeof since === 'number' ? Math.max(0, clock.now() - since) + AGE_MARGIN_MS : Infinity
+    const maxAgeMs = Math.min(kept, wanted)
+    return {
+      maxAgeMs: Number.isFinite(maxAgeMs) ? Math.max(1, Math.floor(maxAgeMs)) : 0,
+      byRetention: kept < wanted
+    }
+  }
+
+  /** Those who hold it say that a range is older than anyone here wants it. */
+  tooOld(log: LogRef, range: SequenceRange): void {
+    const mine = this.#components.store.log(log)
+    if (isFresh(mine) && range.from <= (mine?.floor ?? 1)) {
+      this.raise(log, range.to + 1)
+      return
+    }
+    this.#giveUp(log, range, this.oldest(log.channel).byRetention ? 'expired' : 'unwanted')
+  }
+
+  /** Goes on without what is missing; it is taken when it comes after all. */
+  skip(log: LogRef, holes: readonly SequenceRange[]): void {
+    for (const hole of holes) this.#giveUp(log, hole, 'skipped')
+  }
+
+  /** Nothing below is wanted. */
+  raise(log: LogRef, floor: number): void {
+    const { store } = this.#components
+    store.raiseFloor(log, floor).catch((error: unknown) => this.#writeFailed(error))
+  }
+
+  #giveUp(log: LogRef, range: SequenceRange, reason: GiveUpReason): void {
+    const { store } = this.#components
+    store.giveUp(log, range, reason).catch((error: unknown) => this.#writeFailed(error))
+  }
+
+  #writeFailed(error: unknown): void {
+    if (!isSkeinError(error)) throw error
+    this.#components.logger.debug({ err: error }, 'the store did not take what sync found out')
+  }
+}
