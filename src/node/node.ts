@@ -10,6 +10,7 @@ import type {
 import type { TransportPeer } from '../mesh/contract.ts'
 import type { PeerEntry } from '../replication/peer-directory.ts'
 import type { LogState } from '../store/contract.ts'
+import { scopeOf } from '../wire/channel-scope.ts'
 import { missingIn } from '../wire/vector.ts'
 import type {
   BatchMessage,
@@ -31,6 +32,7 @@ import type { Engine } from './engine.ts'
 import { forwardEvents } from './node-events.ts'
 import { checkPublishOptions, checkSendOptions, checkSubscribeOptions } from './options.ts'
 import { encodeData, outgoing } from './outgoing.ts'
+import { isInternal } from './retention.ts'
 
 export interface NodeComponents {
   readonly engine: Engine
@@ -159,7 +161,12 @@ export class Node implements SkeinNode {
   topics(): TopicStatus[] {
     const { membership, store, transport } = this.#engine
     const channels = new Set([...store.channels(), ...membership.channels()])
-    return [...channels].toSorted().map((channel) => {
+    // Nobody has to know of an inbox before there is something in it.
+    const shown = [...channels].filter(
+      (channel) =>
+        !isInternal(channel) && (scopeOf(channel) !== 'inbox' || store.channels().includes(channel))
+    )
+    return shown.toSorted().map((channel) => {
       const logs = store.logs(channel)
       const journal = store.journal(channel)
       return {
@@ -191,7 +198,7 @@ export class Node implements SkeinNode {
       networkKeyId,
       peers: { connected: peers.filter((peer) => peer.connected).length, known: peers.length },
       store: { condition: store.condition, epoch: store.epoch, ...store.usage() },
-      topics: [...store.channels()],
+      topics: store.channels().filter((channel) => !isInternal(channel)),
       subscriptions: subscriptions.openCount,
       published: publisher.stats.messages,
       delivered: subscriptions.stats.delivered,

@@ -7,6 +7,11 @@ import { scopeOf } from '../wire/channel-scope.ts'
 /** A message to one peer waits for as long as its sender wants, within the longest time to live. */
 const INBOX = { maxAgeMs: LIMITS.inboxTtlMaxMs, keepLast: undefined, untilReceived: false } as const
 
+/** Do only nodes use the channel, among themselves? */
+export function isInternal(channel: string): boolean {
+  return channel === RECEIPTS_CHANNEL || internalRetention(channel) !== undefined
+}
+
 /** What is kept of every channel: those of users as they ask, those that nodes use among themselves as they need. */
 export function completeRetention(
   asked: (channel: string) => RetentionPolicy
