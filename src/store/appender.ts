@@ -191,7 +191,8 @@ export class Appender {
     }
   }
 
-  #writeRow({ expected, item, slot, link, bornAt }: Planned, commit: Commit): void {
+  #writeRow(planned: Planned, commit: Commit): void {
+    const { bornAt, expected, item, link, slot } = planned
     if (expected !== undefined) commit.logs.add(expected)
     const fills = isFilling(slot.committed, link)
     const { log, place: where } = place(slot.committed, link)
@@ -210,11 +211,19 @@ export class Appender {
     const bytes = whole?.bytes ?? record.bytes.subarray(0, record.headLength)
     commit.put(key, encodeRecordRow(bytes, { late, headOnly: whole === undefined, bornAt }))
     for (const entry of values ?? []) putValue(commit, entry)
+    this.#enterLate(planned, fills, commit)
+  }
+
+  /** What comes after the journal has gone over its place. */
+  #enterLate(
+    { bornAt, item: { record }, link, slot }: Planned,
+    fills: boolean,
+    commit: Commit
+  ): void {
     const isOwed = slot.owed.some(({ from, to }) => from <= link.to && link.from <= to)
     if ((!isOwed && !fills) || link.from > slot.journaled) return
     slot.owed = without(slot.owed, link)
-    if (whole !== undefined) {
-      this.#components.journal.enter(slot, { record: whole, bornAt, late: true }, commit)
-    }
+    if (isWhole(record))
+      this.#components.journal.enter(slot, { record, bornAt, late: true }, commit)
   }
 }

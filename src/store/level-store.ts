@@ -5,10 +5,9 @@ import type { Events } from '../core/events.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Random } from '../core/random.ts'
-import { missingIn } from '../wire/vector.ts'
 import { Appender } from './appender.ts'
+import { CommitNews } from './commit-news.ts'
 import { CommitQueue } from './commit-queue.ts'
-import type { Commit } from './commit-queue.ts'
 import type * as contract from './contract.ts'
 import type { CursorState, LogEntry, LogRef, LogState, Registration, Store } from './contract.ts'
 import { Health, stopped } from './health.ts'
@@ -17,14 +16,12 @@ import { Journal } from './journal.ts'
 import { metaKey } from './keys.ts'
 import type { Level } from './level.ts'
 import { LogEdits } from './log-edits.ts'
-import { readRows, readRowsBefore, seekRow } from './log-reader.ts'
+import { LogReading } from './log-reading.ts'
 import { Mirror } from './mirror.ts'
-import type { LogSlot } from './mirror.ts'
 import { Opening } from './opening.ts'
 import type { StoreMarker } from './opening.ts'
 import { Quarantine } from './quarantine.ts'
 import { Retention } from './retention.ts'
-import { encodeHeadRow } from './rows.ts'
 import { Scrubber } from './scrubber.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { createValueSpace } from './values.ts'
@@ -69,6 +66,8 @@ class LevelStore implements Store {
   readonly #quarantine: Quarantine
   readonly #retention: Retention
   readonly #edits: LogEdits
+  readonly #news: CommitNews
+  readonly #reads: LogReading
   readonly #scrubber: Scrubber
   readonly #opening: Opening
   #mirror = new Mirror()
@@ -83,77 +82,67 @@ class LevelStore implements Store {
     this.#emitter = new Emitter((error) => {
       logger.error({ err: error }, 'a listener of the store has thrown')
     })
-    this.#health = new Health(
-      {
-        clock,
-        logger,
-        freeSpace,
-        probeSpace,
-        changed: (condition, reason) => this.#changed(condition, reason)
-      },
-      init.reserveBytes
-    )
-    this.#queue = new CommitQueue({
-      level: () => this.#open(),
-      complete: (commit) => this.#complete(commit),
-      written: (commit) => this.#written(commit),
-      failed: (error) => this.#health.fail(error)
-    })
+    const changed = (condition: contract.StoreCondition, reason: string): void =>
+      this.#emitter.emit('condition', { condition, reason })
+    const asked = { changed, clock, freeSpace, logger, probeSpace }
+    this.#health = new Health(asked, init.reserveBytes)
     const level = (): Level => this.#open()
     const mirror = (): Mirror => this.#mirror
-    const queue = this.#queue
-    this.#journal = new Journal({
+    this.#news = new CommitNews({ emitter: this.#emitter, health: this.#health, mirror })
+    const queue = new CommitQueue({
+      level,
+      complete: (commit) => this.#news.complete(commit),
+      written: (commit) => this.#news.tell(commit),
+      failed: (error) => this.#health.fail(error)
+    })
+    this.#queue = queue
+    const journal = new Journal({
       level,
       mirror,
       queue,
       damaged: (slot, found) => this.#quarantine.take(slot, found)
     })
-    const journal = this.#journal
-    this.#subscriptions = new Subscriptions({ level, queue })
+    this.#journal = journal
+    const subscriptions = new Subscriptions({ level, queue })
+    this.#subscriptions = subscriptions
     this.#quarantine = new Quarantine({
       queue,
       journal,
-      subscriptions: this.#subscriptions,
+      subscriptions,
       reported: (log, range) => this.#damaged(log, range)
     })
-    this.#retention = new Retention({
-      clock,
-      journal,
+    this.#reads = new LogReading({
+      health: this.#health,
+      isOpen: () => this.#level !== undefined,
       level,
+      logger,
       mirror,
-      queue,
+      quarantine: () => this.#quarantine,
+      queue
+    })
+    const parts = { clock, journal, level, mirror, queue }
+    const retention = new Retention({
+      ...parts,
       policy: (channel) => init.retention?.(channel),
       giveUp: (slot, range) => this.#edits.giveUp(slot.ref, range, 'expired')
     })
+    this.#retention = retention
     this.#edits = new LogEdits({
-      clock,
-      journal,
-      level,
-      mirror,
-      queue,
-      retention: this.#retention,
+      ...parts,
+      retention,
       givenUp: (log, range, reason) => this.#emitter.emit('given-up', { log, range, reason })
     })
     this.#appender = new Appender({
-      clock,
-      journal,
-      level,
-      mirror,
-      queue,
-      maxAgeMs: (channel) => this.#retention.maxAgeMs(channel),
-      suspect: (slot, range) => void this.#check(slot, range),
+      ...parts,
+      maxAgeMs: (channel) => retention.maxAgeMs(channel),
+      suspect: (slot, range) => void this.#reads.check(slot, range),
       forked: (log, sequence) => this.#emitter.emit('fork', { log, sequence })
     })
     this.#scrubber = new Scrubber({
       mirror,
-      check: (slot, from, maxBytes) => this.#scrub(slot, from, maxBytes)
+      check: (slot, from, maxBytes) => this.#reads.scrub(slot, from, maxBytes)
     })
-    this.#opening = new Opening(components, {
-      journal,
-      queue,
-      retention: this.#retention,
-      subscriptions: this.#subscriptions
-    })
+    this.#opening = new Opening(components, { journal, queue, retention, subscriptions })
   }
 
   get epoch(): string {
@@ -271,40 +260,24 @@ class LevelStore implements Store {
     return Array.from(this.#mirror.logs(channel), ({ planned }) => planned)
   }
 
-  async readLog(
+  readLog(
     ref: LogRef,
     from: number,
     options: { to?: number; maxBytes?: number } = {}
-  ): Promise<readonly LogEntry[]> {
-    const slot = this.#mirror.log(ref)
-    if (slot === undefined) return []
-    // Resolves when what was accepted until now is written.
-    if (from > slot.writtenTo) await this.#queue.run(false, () => true)
-    const read = await this.#reading(() =>
-      readRows(this.#open(), slot, {
-        from: Math.max(from, slot.committed.floor),
-        to: Math.min(options.to ?? Number.MAX_SAFE_INTEGER, slot.writtenTo),
-        maxBytes: options.maxBytes ?? LIMITS.readBytes
-      })
-    )
-    this.#quarantine.take(slot, read)
-    return read.rows
+  ): Promise<LogEntry[]> {
+    return this.#reads.from(ref, from, options)
   }
 
-  async readLogBefore(
+  readLogBefore(
     ref: LogRef,
     before: number,
-    options: { maxBytes?: number } = {}
-  ): Promise<readonly LogEntry[]> {
-    const slot = this.#mirror.log(ref)
-    if (slot === undefined) return []
-    const maxBytes = options.maxBytes ?? LIMITS.readBytes
-    return this.#reading(() => readRowsBefore(this.#open(), slot, { before, maxBytes }))
+    { maxBytes = LIMITS.readBytes }: { maxBytes?: number } = {}
+  ): Promise<LogEntry[]> {
+    return this.#reads.before(ref, before, maxBytes)
   }
 
-  async seekLog(ref: LogRef, ms: number): Promise<number | undefined> {
-    const slot = this.#mirror.log(ref)
-    return slot === undefined ? undefined : this.#reading(() => seekRow(this.#open(), slot, ms))
+  seekLog(ref: LogRef, ms: number): Promise<number | undefined> {
+    return this.#reads.seek(ref, ms)
   }
 
   async flush(): Promise<void> {
@@ -351,17 +324,17 @@ class LevelStore implements Store {
     offset: number,
     options: { maxBytes?: number } = {}
   ): Promise<contract.JournalEntry[]> {
-    return this.#reading(() =>
+    return this.#reads.guard(() =>
       this.#journal.read(channel, offset, options.maxBytes ?? LIMITS.readBytes)
     )
   }
 
   seekJournal(channel: string, ms: number): Promise<number> {
-    return this.#reading(() => this.#journal.seek(channel, ms))
+    return this.#reads.guard(() => this.#journal.seek(channel, ms))
   }
 
   lastOffsets(channel: string, matches: (topic: string) => boolean): Promise<number[]> {
-    return this.#reading(() => this.#journal.lastOffsets(channel, matches))
+    return this.#reads.guard(() => this.#journal.lastOffsets(channel, matches))
   }
 
   registrations(): readonly Registration[] {
@@ -382,7 +355,7 @@ class LevelStore implements Store {
   }
 
   cursors(name: string): Promise<Map<string, CursorState>> {
-    return this.#reading(() => this.#subscriptions.cursors(name))
+    return this.#reads.guard(() => this.#subscriptions.cursors(name))
   }
 
   async saveCursor(name: string, channel: string, cursor: CursorState): Promise<void> {
@@ -428,7 +401,7 @@ class LevelStore implements Store {
       this.#level = level
     }, next)
     this.#mirror = opened.mirror
-    for (const slot of this.#mirror.logs()) slot.reported = holesOf(slot)
+    this.#news.reset()
     this.#queue.open()
     this.#report = await this.#opening.settle(opened)
     for (const { from, to, ...log } of this.#report.damaged) this.#damaged(log, { from, to })
@@ -450,77 +423,8 @@ class LevelStore implements Store {
     throw this.#health.refusal()
   }
 
-  /** A read that meets an I/O error ends the store: what it holds cannot be relied on. */
-  async #reading<Result>(read: () => Promise<Result>): Promise<Result> {
-    try {
-      return await read()
-    } catch (error) {
-      if (error instanceof SkeinError) throw error
-      if (this.#level === undefined) throw this.#health.refusal()
-      throw await this.#health.fail(error)
-    }
-  }
-
-  async #check(slot: LogSlot, range: contract.SequenceRange): Promise<void> {
-    await this.#queue.idle()
-    if (this.#level === undefined) return
-    await this.#reading(async () => {
-      const read = await readRows(this.#open(), slot, { ...range, maxBytes: LIMITS.commitBytes })
-      this.#quarantine.take(slot, read)
-    }).catch((error: unknown) => {
-      this.#logger.warn({ err: error }, 'a record that seems damaged could not be checked')
-    })
-  }
-
-  async #scrub(
-    slot: LogSlot,
-    from: number,
-    maxBytes: number
-  ): Promise<{ bytes: number; next: number }> {
-    const to = slot.writtenTo
-    const read = await this.#reading(() => readRows(this.#open(), slot, { from, to, maxBytes }))
-    this.#quarantine.take(slot, read)
-    return { bytes: read.bytes, next: read.covered + 1 }
-  }
-
-  #complete(commit: Commit): void {
-    for (const slot of commit.logs) {
-      const { committed, journaled, owed } = slot
-      const journalEnd = this.#mirror.journal(committed.channel).tail
-      commit.put(slot.headKey, encodeHeadRow({ log: committed, journaled, journalEnd, owed }))
-    }
-  }
-
-  #written(commit: Commit): void {
-    this.#health.wrote(commit.bytes)
-    for (const [channel, entries] of commit.entries) {
-      const journal = this.#mirror.journal(channel)
-      journal.next = journal.tail
-      this.#emitter.emit('journal', { channel, entries })
-    }
-    for (const after of commit.written) after()
-    const logs = [...Array.from(commit.logs, ({ ref }) => ref), ...commit.gone]
-    if (logs.length > 0) this.#emitter.emit('changed', { logs })
-    for (const slot of commit.logs) {
-      const named = holesOf(slot)
-      if (named === slot.reported) continue
-      slot.reported = named
-      this.#emitter.emit('gap', { log: slot.ref, missing: missingIn(slot.committed) })
-    }
-  }
-
   #damaged(log: LogRef, range: contract.SequenceRange): void {
     this.#logger.warn({ log, range }, 'records are damaged or missing')
     this.#emitter.emit('damaged', { log, range })
   }
-
-  #changed(condition: contract.StoreCondition, reason: string): void {
-    this.#emitter.emit('condition', { condition, reason })
-  }
-}
-
-function holesOf({ committed }: LogSlot): string {
-  return missingIn(committed)
-    .map(({ from, to }) => `${from}-${to}`)
-    .join()
 }
