@@ -42,7 +42,9 @@ export class LogSlot {
     this.planned = log
     this.committed = log
     this.journaled = journaled
-    this.entered = journaled >= log.floor
+    // Of a log that was trimmed to its end only the digest tells.
+    const isTrimmed = log.headDigest !== undefined && journaled >= log.head
+    this.entered = journaled >= log.floor || isTrimmed
     this.recordPrefix = logPrefix(SPACE.record, log)
     this.headKey = logPrefix(SPACE.head, log)
   }

@@ -12,7 +12,7 @@ import { JOURNAL_START } from '../../src/store/mirror.ts'
 import type { StoreComponents, StoreInit } from '../../src/store/level-store.ts'
 import { BodyBuilder } from '../../src/wire/body.ts'
 import type { EncodableMessage } from '../../src/wire/body.ts'
-import type { SealedRecord } from '../../src/wire/record.ts'
+import type { PreviousSession, SealedRecord } from '../../src/wire/record.ts'
 import { peerIdFromPublicKey } from '../../src/wire/peer-id.ts'
 import { sealRecord } from '../../src/wire/sealed-record.ts'
 import { createSigner } from '../../src/wire/signature.ts'
@@ -81,10 +81,14 @@ export function stillClock(now: number): Clock & { move(ms: number): void } {
 export class Author {
   readonly ref: LogRef
   readonly #signer
+  readonly #before: PreviousSession | undefined
   #next = 1
   #previous: Uint8Array | undefined
 
-  constructor(options: { seed?: number; channel?: string; session?: string } = {}) {
+  constructor(
+    options: { seed?: number; channel?: string; session?: string; before?: PreviousSession } = {}
+  ) {
+    this.#before = options.before
     this.#signer = createSigner(Buffer.alloc(32, options.seed ?? 1))
     this.ref = {
       channel: options.channel ?? 'orders',
@@ -99,6 +103,12 @@ export class Author {
     this.#next += record.header.count
     this.#previous = record.digest
     return record
+  }
+
+  /** Where the log ends now, for the session after this one. */
+  get end(): PreviousSession {
+    const digest = this.#previous ?? Buffer.alloc(32)
+    return { session: this.ref.session, sequence: this.#next - 1, digest }
   }
 
   /** `count` records of one message. */
@@ -130,7 +140,7 @@ export class Author {
         first,
         count: list.length,
         previous,
-        before: undefined,
+        before: first === 1 ? this.#before : undefined,
         time: { ms: timeMs, counter: 0 },
         body: Buffer.from(builder.finish())
       },
@@ -179,3 +189,25 @@ export async function journalOf(store: Store, channel = 'orders'): Promise<numbe
   }
   return rows
 }
+
+/** The whole journal of a channel in words: last digit of the session, first sequence, late or not. */
+export async function storyOf(store: Store, channel = 'orders'): Promise<string[]> {
+  const { first, next } = store.journal(channel)
+  const words: string[] = []
+  for (let offset = first; offset < next;) {
+    const entries = await store.readJournal(channel, offset)
+    const last = entries.at(-1)
+    if (last === undefined) break
+    offset = last.offset + last.count
+    for (const { header, late } of entries) {
+      words.push(`${header?.session.at(-1)}:${header?.first}${late ? ' late' : ''}`)
+    }
+  }
+  return words
+}
+
+/** Both kinds of database, for `describe.each`. */
+export const DISKS: readonly (readonly [string, () => Promise<Disk>])[] = [
+  ['classic-level', directoryDisk],
+  ['memory-level', memoryDisk]
+]
