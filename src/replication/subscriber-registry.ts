@@ -89,8 +89,10 @@ export class SubscriberRegistry implements Lifecycle {
   readonly #init: SubscriberRegistryInit
   readonly #table = new SubscriberTable()
   readonly #lag: SubscriberLag
-  /** Names that do not fit a topic, told once. */
+  /** What cannot be told to others, warned of once, by name. */
   readonly #unfit = new Set<string>()
+  /** Payload that was put in last, by name: nothing is put in twice, whatever becomes of it. */
+  readonly #told = new Map<string, string>()
   #ends: (() => void)[] = []
   #state: 'new' | 'open' | 'stopped' = 'new'
   /** What was in the journal before this start has been read. */
@@ -292,30 +294,35 @@ export class SubscriberRegistry implements Lifecycle {
     return { filter: resolveSelf(filter, this.#init.self), createdAt: Math.floor(createdAt) }
   }
 
-  /** Nothing where it does not fit a topic: it works, and is not listed elsewhere. */
   async #publish(name: string, facts: SubscriptionFacts | undefined): Promise<void> {
     const { logger, publisher } = this.#components
     const topic = subscriberTopic(this.#init.self, name)
-    if (topic === undefined) {
+    const payload = facts === undefined ? new Uint8Array(0) : encodeSubscriptionFacts(facts)
+    // An inbox filter grows when `@me` becomes an id.
+    const isReadable = facts === undefined || decodeSubscriptionFacts(payload) !== undefined
+    if (topic === undefined || !isReadable) {
       if (this.#unfit.has(name)) return
       this.#unfit.add(name)
       logger.warn(
-        { subscription: name },
-        'other nodes cannot list this subscription: shorten its name'
+        { subscription: name, filter: facts?.filter },
+        'other nodes cannot list this durable subscription: its name or its filter is too long'
       )
       return
     }
+    const text = Buffer.from(payload).toString()
+    if (this.#told.get(name) === text) return
     const parsed = parseTopic(topic)
     await publisher.publish(
       {
         topic: parsed,
         suffix: parsed.suffix,
         suffixBytes: parsed.suffixBytes,
-        payload: facts === undefined ? new Uint8Array(0) : encodeSubscriptionFacts(facts),
+        payload,
         contentType: facts === undefined ? undefined : 'application/json'
       },
       'stored'
     )
+    this.#told.set(name, text)
     this.stats.published++
   }
 }

@@ -255,6 +255,22 @@ describe('subscriber registry: own subscriptions', () => {
     expect(said()[0]?.[1]).toContain(`"filter":"@${transport.self.id}/#"`)
   })
 
+  it('puts in once what nobody can list: too many of them, or an inbox filter that is too long', async () => {
+    const { registry, said, store } = await world()
+    const register = (name: string, filter: string): Promise<void> =>
+      store.register({ name, filter, createdAt: 1, options: {} }, new Map())
+    await register('long', `@me/${'x'.repeat(190)}`)
+    const count = LIMITS.subscribersPerPeer + 3
+    for (let n = 0; n < count; n++) await register(`s${n}`, 'a')
+    registry.changed()
+    await settled(100)
+    registry.changed()
+    await settled(100)
+    expect(said()).toHaveLength(count)
+    expect(registry.size).toBe(LIMITS.subscribersPerPeer)
+    expect(await registry.list()).toHaveLength(count + 1)
+  })
+
   it('escapes what a topic cannot have, and leaves out a name that does not fit', async () => {
     const { register, registry, said, transport } = await world()
     await register('50%+#', 'a')
