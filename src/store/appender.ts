@@ -199,6 +199,8 @@ export class Appender {
     commit.written.push(() => slot.pending.delete(link.from))
     // A trim that came in between can have gone over it.
     if (where !== 'appended' && where !== 'island') return
+    // A record across the floor of a log that was empty is taken, and delivered, as a whole.
+    if (log.floor < slot.committed.floor) slot.journaled = log.floor - 1
     slot.committed = log
     // With nothing else under way the two views are one again.
     const isAlone = slot.pending.size === 1 && slot.ahead === 0

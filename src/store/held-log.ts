@@ -98,8 +98,7 @@ export function place(log: HeldLog, link: Link): { place: Place; log: HeldLog } 
     bornAt: Math.max(log.bornAt, link.bornAt)
   }
   if (isFilling(log, link)) {
-    const voids = without(log.voids, link)
-    return { place: 'appended', log: { ...counted, voids, skipped: without(log.skipped, link) } }
+    return { place: 'appended', log: filled(counted, link) }
   }
   if (link.from <= log.head + 1) {
     return {
@@ -129,6 +128,21 @@ function refuse(log: HeldLog, link: Link): Place | undefined {
 /** Does the record belong into a range that was skipped? */
 export function isFilling({ skipped }: HeldLog, link: SequenceRange): boolean {
   return skipped.some(({ from, to }) => from <= link.from && link.to <= to)
+}
+
+/** With a record in a range that had been given up: the digest of what ends with it is known again. */
+function filled(log: HeldLog, link: Link): HeldLog {
+  return {
+    ...log,
+    headDigest: link.to === log.head ? link.digest : log.headDigest,
+    islands: log.islands.map((island) => ({
+      ...island,
+      previous: island.from === link.from ? link.previous : island.previous,
+      digest: island.to === link.to ? link.digest : island.digest
+    })),
+    voids: without(log.voids, link),
+    skipped: without(log.skipped, link)
+  }
 }
 
 /** Do the neighbours that are held agree? */
@@ -191,6 +205,15 @@ export interface Cut {
   /** Records that go, and their bytes. */
   readonly records: number
   readonly bytes: number
+}
+
+/** Without so many records. */
+export function lessened(log: HeldLog, gone: { records: number; bytes: number }): HeldLog {
+  return {
+    ...log,
+    records: Math.max(0, log.records - gone.records),
+    bytes: Math.max(0, log.bytes - gone.bytes)
+  }
 }
 
 /** Raises the floor. Where it passes the head, holes below it are given up and what then touches it joins. */

@@ -1,6 +1,7 @@
 import { MIB } from '../core/limits.ts'
 import type { LogRef, SequenceRange } from './contract.ts'
-import { abandon, emptyLog, isHeld, place } from './held-log.ts'
+import { heldRanges, holes } from '../wire/vector.ts'
+import { abandon, emptyLog, isHeld, place, without } from './held-log.ts'
 import type { HeldLog } from './held-log.ts'
 import {
   journalPrefix,
@@ -217,7 +218,9 @@ async function checkTail(
   deep: boolean
 ): Promise<{ ok: boolean; bytes: number }> {
   const log = slot.committed
-  const top = Math.max(log.head, log.islands.at(-1)?.to ?? 0)
+  const counted = heldRanges(log)
+  // What was given up at the end of the log has no records.
+  const top = log.voids.reduce<readonly SequenceRange[]>(without, counted).at(-1)?.to ?? 0
   const average = Math.max(1, log.bytes / Math.max(1, log.records))
   const limit = deep ? Math.max(1, Math.min(TAIL_RECORDS, Math.floor(TAIL_BYTES / average))) : 1
   const range = rangeOf(slot.recordPrefix)
@@ -283,6 +286,10 @@ async function rebuild(level: Level, slot: LogSlot, recovered: Recovered): Promi
   const lost = lostRanges(before, log)
   // Whatever was in the journal and is gone has to come again; whoever had read it may get it twice.
   slot.owed = [...slot.owed, ...lost.filter(({ to }) => to <= slot.journaled)]
+  // Nobody knows any more what had been given up of a log without a head row: what comes of it comes late.
+  if (recovered.changed.includes(slot)) {
+    slot.owed = [...slot.owed, ...holes(log).filter(({ to }) => to <= slot.journaled)]
+  }
   for (const range of lost) {
     recovered.damaged.push({
       channel: log.channel,

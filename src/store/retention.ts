@@ -2,8 +2,9 @@ import type { Clock } from '../core/clock.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { CommitQueue } from './commit-queue.ts'
 import type { LogRef, Received, RetentionPolicy, SequenceRange, TrimReport } from './contract.ts'
-import { cutBelow, without } from './held-log.ts'
+import { cutBelow, lessened, without } from './held-log.ts'
 import type { Cut, HeldLog, Island } from './held-log.ts'
+import { countBelow, wholeFloor } from './floor.ts'
 import { compactable } from './keep-last.ts'
 import type { Compaction } from './keep-last.ts'
 import { logName, namePrefix, numberKey, SPACE } from './keys.ts'
@@ -13,7 +14,6 @@ import { readRows } from './log-reader.ts'
 import type { LogSlot, Mirror } from './mirror.ts'
 import { encodeBounds, encodeRecordRow } from './rows.ts'
 import type { JournalRow } from './rows.ts'
-import { visitRows } from './row-scan.ts'
 
 export interface RetentionComponents {
   readonly clock: Clock
@@ -79,11 +79,20 @@ export class Retention {
   /** Raises the floor of one log, and clears below. */
   raise(slot: LogSlot, floor: number): Promise<void> {
     return this.alone(async () => {
-      if (floor <= slot.committed.floor) return
+      const { level, queue } = this.#components
+      const whole = await wholeFloor(level(), slot, floor)
+      if (whole <= slot.committed.floor) return
       const { channel } = slot.committed
       const { first } = this.#components.mirror().journal(channel)
-      const counts = await this.#countBelow(slot, floor)
-      await this.#commitCuts(channel, [[slot, { floor, ...counts }]], first)
+      // From here on nothing is accepted below; what had been is written before it is counted.
+      const commitFloor = slot.plan((log) => cutBelow(log, { floor: whole, records: 0, bytes: 0 }))
+      await queue.run(false, () => true)
+      const gone = await countBelow(level(), slot, whole)
+      const cut = (): void => {
+        commitFloor()
+        slot.change((log) => lessened(log, gone))
+      }
+      await this.#commitCuts(channel, [[slot, cut]], first)
       await this.#clear(channel, [slot], first)
     })
   }
@@ -162,13 +171,17 @@ export class Retention {
       report.messages += row.count
       report.bytes += row.bytes
     }
-    await this.#commitCuts(channel, [...cuts.entries()], first)
+    const changes = Array.from(cuts, ([slot, cut]): [LogSlot, () => void] => [
+      slot,
+      () => slot.change((log) => cutBelow(log, cut))
+    ])
+    await this.#commitCuts(channel, changes, first)
     if (queue.refusal === undefined) await this.#clear(channel, [...cuts.keys()], first)
   }
 
   async #commitCuts(
     channel: string,
-    cuts: readonly (readonly [LogSlot, Cut])[],
+    cuts: readonly (readonly [LogSlot, () => void])[],
     first: number
   ): Promise<void> {
     const { journal, queue } = this.#components
@@ -181,7 +194,7 @@ export class Retention {
         commit.put(trimKey(channel), Buffer.alloc(0))
         commit.put(namePrefix(SPACE.bounds, channel), encodeBounds(first, bounds.tail))
         for (const [slot, cut] of cuts) {
-          slot.change((log) => cutBelow(log, cut))
+          cut()
           commit.logs.add(slot)
         }
         commit.written.push(() => {
@@ -221,43 +234,36 @@ export class Retention {
     const { clock } = this.#components
     const mirror = this.#components.mirror()
     const horizon = clock.now() - policy.maxAgeMs
-    for (let hole = oldestHole(mirror, channel); hole !== undefined;) {
+    const isCrowded = (): boolean => {
       const { first, next } = mirror.journal(channel)
-      const crowded = first === next && mirror.usage(channel).bytes > policy.maxBytes
-      if (!crowded && hole.island.bornAt >= horizon) break
+      const isOver = mirror.usage(channel).bytes > policy.maxBytes
+      return policy.onFull === 'trim' && isOver && first === next
+    }
+    for (let hole = oldestHole(mirror, channel); hole !== undefined;) {
+      if (!isCrowded() && hole.island.bornAt >= horizon) break
       const { island, slot } = hole
       await this.#components.giveUp(slot, { from: slot.committed.floor, to: island.from - 1 })
       hole = oldestHole(mirror, channel)
+      // It is being filled just now, and is looked at again by the next trim.
+      if (hole?.island === island) break
     }
-    for (const slot of mirror.logs(channel)) {
-      if (slot.isIncomplete && (await this.#isSucceededBefore(slot, horizon))) {
+    for (const slot of [...mirror.logs(channel)]) {
+      if (!slot.isIncomplete) continue
+      if (isCrowded() || (await this.#isSucceededBefore(slot, horizon))) {
         await this.#components.giveUp(slot, { from: slot.committed.floor, to: Infinity })
       }
     }
   }
 
-  /** Had the session after this one begun before `ms`? Then nothing of this one is younger. */
+  /** Had a session after this one begun before `ms`? Then nothing of this one is younger. */
   async #isSucceededBefore(slot: LogSlot, ms: number): Promise<boolean> {
-    const next = slot.siblings[slot.siblings.indexOf(slot) + 1]
-    if (next === undefined || next.committed.head < next.committed.floor) return false
+    const later = slot.siblings.slice(slot.siblings.indexOf(slot) + 1)
+    const next = later.find(({ committed }) => committed.records > 0)
+    if (next === undefined) return false
     const { floor } = next.committed
-    const range = { from: floor, to: floor, maxBytes: 1 }
+    const range = { from: floor, to: Number.MAX_SAFE_INTEGER, maxBytes: 1 }
     const { rows } = await readRows(this.#components.level(), next, range)
     return rows[0] !== undefined && rows[0].bornAt < ms
-  }
-
-  async #countBelow(slot: LogSlot, sequence: number): Promise<{ records: number; bytes: number }> {
-    const counts = { records: 0, bytes: 0 }
-    const range = {
-      gte: numberKey(slot.recordPrefix, slot.committed.floor),
-      lt: numberKey(slot.recordPrefix, sequence)
-    }
-    await visitRows(this.#components.level(), range, (_key, value) => {
-      counts.records++
-      counts.bytes += value.length
-      return true
-    })
-    return counts
   }
 
   /** Keeps the newest values; bodies of others go, their headers stay while older records do. */
