@@ -62,6 +62,8 @@ export class ChannelLane {
   /** Per log, up to which sequence its messages were looked at: below, ranges given up have been told. */
   readonly #lookedAt = new Map<string, number>()
   #lookedInto: Candidate['entry'] | undefined
+  /** Ranges given up that were told: when that was done, or when they were passed. */
+  readonly #told = new Set<string>()
 
   constructor(components: ChannelLaneComponents, init: ChannelLaneInit) {
     this.channel = init.channel
@@ -197,6 +199,14 @@ export class ChannelLane {
     return true
   }
 
+  /** A range of a log was given up: true where its listeners have not been told of it yet. */
+  passedOver({ from, publisher, session, to }: Gap): boolean {
+    const key = `${publisher}/${session}/${from}-${to}`
+    if (this.#told.has(key)) return false
+    this.#told.add(key)
+    return true
+  }
+
   /** Ranges of a log that were given up are told where they are passed, also when that is much later. */
   #tellVoids({ entry, index }: Candidate): void {
     if (entry === this.#lookedInto) return
@@ -214,7 +224,8 @@ export class ChannelLane {
     for (const { from, to } of state.voids) {
       if (to >= first || (since === undefined ? to !== first - 1 : from <= since)) continue
       const isSkipped = state.skipped.some((range) => range.from <= from && to <= range.to)
-      this.#init.onGap({ ...log, from, to, reason: isSkipped ? 'skipped' : 'trimmed' })
+      const gap: Gap = { ...log, from, to, reason: isSkipped ? 'skipped' : 'trimmed' }
+      if (this.passedOver(gap)) this.#init.onGap(gap)
     }
   }
 

@@ -210,7 +210,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
 
   /** A missing range of one of its channels is waited for no more. */
   passedOver(gap: Gap): void {
-    if (this.#lanes.has(gap.channel)) this.events.emit('gap', gap)
+    if (this.#lanes.get(gap.channel)?.passedOver(gap) === true) this.events.emit('gap', gap)
   }
 
   /** How far it is behind, when that is seen for the first time since it had caught up. */

@@ -178,6 +178,9 @@ export class Engine implements Lifecycle {
       for (const filter of this.#init.keep) {
         this.#kept.push(this.#interests.hold(parseFilter(filter), 'all'))
       }
+      this.#interests.onChannel(() => {
+        if (this.#kept.length > 0) this.mesh.presence.changed()
+      })
       for (const channel of store.channels()) {
         if (scopeOf(channel) === 'mesh') transport.advertise(channel)
       }

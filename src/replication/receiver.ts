@@ -296,6 +296,8 @@ export class Receiver {
   #judgeOwn(head: RecordHead, from: PeerId): Verdict | undefined {
     const { header } = head
     if (header.publisher !== this.#init.self) return undefined
+    // Of a session of its own, which says nothing of the logs.
+    if ((header.flags & FLAGS.ephemeral) !== 0) return this.#duplicate()
     const current = this.#init.ownSession()
     if (header.session < current) return undefined
     if (header.session > current && this.#init.supersede(header.session)) return undefined

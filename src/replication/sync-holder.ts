@@ -205,9 +205,9 @@ class HolderSession {
 
   /** The logs in those buckets of a channel whose digests are not the peer's. */
   #differing({ channel, digests }: AskedChannel): LogState[] {
-    const logs = this.#components.store
-      .logs(channel)
-      .filter((log) => heldRanges(log).length > 0 && this.#mayRead(log))
+    const logs = this.#components.store.logs(channel).filter((log) => this.#isShown(log))
+    // Who sent to that inbox wants to hear of receipts, of which digests say nothing.
+    if (channel.startsWith('@') && channel !== `@${this.#init.stream.peer}`) return logs
     const buckets = digests.length / DIGEST_BYTES
     const own = logDigests(logs.map(entryOf), buckets)
     const differs = Array.from({ length: buckets }, (_, bucket) => {
@@ -226,6 +226,11 @@ class HolderSession {
       }
     }
     return { channel, logs: logs.map(entryOf), receipts }
+  }
+
+  #isShown(log: LogState): boolean {
+    if (!this.#mayRead(log)) return false
+    return heldRanges(log).length > 0 || this.#components.receipts.held(log) !== undefined
   }
 
   /** An inbox is for its owner, and each log in it also for who wrote it. */
@@ -247,7 +252,7 @@ class HolderSession {
     for (const [key, ref] of this.#dirty) {
       this.#dirty.delete(key)
       const log = this.#components.store.log(ref)
-      if (log === undefined || heldRanges(log).length === 0 || !this.#mayRead(log)) continue
+      if (log === undefined || !this.#isShown(log)) continue
       const logs = byChannel.get(ref.channel)
       if (logs === undefined) byChannel.set(ref.channel, [log])
       else logs.push(log)

@@ -1,4 +1,5 @@
-import type { LogRef, LogState, SequenceRange } from '../store/contract.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { LogState, SequenceRange } from '../store/contract.ts'
 import { heldRanges, missingRanges, type HeldRange, type VectorEntry } from '../wire/vector.ts'
 
 /** Is nothing held of the log up to a hole? */
@@ -33,13 +34,29 @@ export function cutBelow(held: HeldRange, floor: number): HeldRange {
   }
 }
 
-/** A log as it stands in a vector. */
-export function entryOf({
-  floor,
-  head,
-  islands,
-  publisher,
-  session
-}: VectorEntry['held'] & LogRef): VectorEntry {
-  return { publisher, session, held: { floor, head, islands } }
+/** A log as it stands in a vector: what was given up counts as held at home only. */
+export function entryOf(log: LogState): VectorEntry {
+  const { floor, head, islands, publisher, session, voids } = log
+  if (voids.length === 0) return { publisher, session, held: { floor, head, islands } }
+  const held = heldRanges(log).flatMap((range) => without(range, voids))
+  const first = held[0]?.from === floor ? held.shift() : undefined
+  return {
+    publisher,
+    session,
+    // The newest ones: to name less than there is costs nobody anything.
+    held: { floor, head: first?.to ?? floor - 1, islands: held.slice(-LIMITS.islands) }
+  }
+}
+
+/** What is left of a range without others, which are ascending. */
+function without(range: SequenceRange, others: readonly SequenceRange[]): SequenceRange[] {
+  const rest: SequenceRange[] = []
+  let { from } = range
+  for (const other of others) {
+    if (other.to < from || other.from > range.to) continue
+    if (other.from > from) rest.push({ from, to: other.from - 1 })
+    from = other.to + 1
+  }
+  if (from <= range.to) rest.push({ from, to: range.to })
+  return rest
 }

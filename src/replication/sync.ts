@@ -87,6 +87,7 @@ export class Sync {
   #timer: Timer | undefined
   #asking: Timer | undefined
   #checking: Timer | undefined
+  #pumping = false
   #stopped = false
   readonly #cleanup: (() => void)[] = []
 
@@ -320,25 +321,27 @@ export class Sync {
 
   // ---- pulling ----
 
+  /** In the next turn: what comes in one is looked at once. */
   #pumpSoon(): void {
-    if (this.#stopped) return
-    const dueAt = this.#wants.nextDueAt()
-    if (dueAt === undefined) return
-    this.#timer?.cancel()
-    const wait = Math.max(0, dueAt - this.#components.clock.monotonic())
-    this.#timer = this.#components.clock.after(wait, () => {
-      this.#timer = undefined
-      this.#pump()
+    if (this.#stopped || this.#pumping) return
+    this.#pumping = true
+    this.#components.clock.after(0, () => {
+      this.#pumping = false
+      if (!this.#stopped) this.#pump()
     })
   }
 
   #pump(): void {
-    const now = this.#components.clock.monotonic()
+    const { clock } = this.#components
+    const now = clock.monotonic()
     for (const want of this.#wants.due(now)) {
-      if (this.#active >= ACTIVE_PULLS || this.#stopped) return
+      if (this.#active >= ACTIVE_PULLS) break
       this.#pursue(want, now)
     }
-    this.#pumpSoon()
+    // Those that are due and have to wait for a free neighbour are looked at again when one is.
+    this.#timer?.cancel()
+    const dueAt = this.#wants.nextDueAt(now)
+    this.#timer = dueAt === undefined ? undefined : clock.after(dueAt - now, () => this.#pump())
   }
 
   /** Asks someone for what is missing of a log, or puts it off. */
@@ -346,6 +349,7 @@ export class Sync {
     const { store } = this.#components
     const mine = store.log(want.log)
     const found = this.#source(want, mine, now)
+    if (found === 'busy') return
     if (found !== undefined) {
       void this.#pull(want, found)
       return
@@ -369,28 +373,29 @@ export class Sync {
     return [...sources.values()].every((theirs) => lackedOf(mine, theirs) === undefined)
   }
 
-  /** A neighbour to ask, and what for: one that says it holds something, else for a hole any that has not failed. */
+  /**
+   * A neighbour to ask, and what for: one that says it holds something, else for a hole any that has not failed.
+   * `busy`: all of those are asked for other things now.
+   */
   #source(
     want: Want,
     mine: LogState | undefined,
     now: number
-  ): { neighbour: SyncNeighbour; range: SequenceRange } | undefined {
-    let best: { neighbour: SyncNeighbour; range: SequenceRange } | undefined
-    const usable = this.open().filter(
-      ({ peer, pulls }) => pulls < ACTIVE_PER_PEER && (want.avoided.get(peer) ?? 0) <= now
-    )
-    for (const neighbour of usable) {
+  ): { neighbour: SyncNeighbour; range: SequenceRange } | 'busy' | undefined {
+    let best: { neighbour: SyncNeighbour; range: SequenceRange } | 'busy' | undefined
+    const hole = mine === undefined ? undefined : missingIn(mine)[0]
+    for (const neighbour of this.open()) {
+      if ((want.avoided.get(neighbour.peer) ?? 0) > now) continue
       const theirs = want.sources.get(neighbour.peer)
-      const range = theirs === undefined ? undefined : lackedOf(mine, theirs)
+      const range = theirs === undefined ? hole : lackedOf(mine, theirs)
+      if (range === undefined) continue
+      if (neighbour.pulls >= ACTIVE_PER_PEER) best ??= 'busy'
       // The lowest first: who holds a log from further back gives all of it in order.
-      if (range !== undefined && (best === undefined || range.from < best.range.from)) {
+      else if (best === undefined || best === 'busy' || range.from < best.range.from) {
         best = { neighbour, range }
       }
     }
-    if (best !== undefined || mine === undefined) return best
-    const hole = missingIn(mine)[0]
-    const neighbour = usable.find(({ peer }) => !want.sources.has(peer))
-    return hole === undefined || neighbour === undefined ? undefined : { neighbour, range: hole }
+    return best
   }
 
   async #pull(

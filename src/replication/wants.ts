@@ -77,12 +77,13 @@ export class Wants {
     }
   }
 
-  /** When the next one is due; undefined where nothing waits for its time. */
-  nextDueAt(): number | undefined {
+  /** When the next one after `now` is due; undefined where nothing waits for its time. */
+  nextDueAt(now: number): number | undefined {
     let next: number | undefined
     for (const wants of this.#channels.values()) {
       for (const { active, dueAt } of wants.values()) {
-        if (active === undefined && (next === undefined || dueAt < next)) next = dueAt
+        if (active !== undefined || dueAt <= now) continue
+        if (next === undefined || dueAt < next) next = dueAt
       }
     }
     return next

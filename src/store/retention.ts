@@ -247,7 +247,7 @@ export class Retention {
       // It is being filled just now, and is looked at again by the next trim.
       if (hole?.island === island) break
     }
-    for (const slot of [...mirror.logs(channel)]) {
+    for (const slot of mirror.logs(channel)) {
       if (!slot.isIncomplete) continue
       if (isCrowded() || (await this.#isSucceededBefore(slot, horizon))) {
         await this.#components.giveUp(slot, { from: slot.committed.floor, to: Infinity })
