@@ -284,7 +284,8 @@ export function abandon(log: HeldLog, range: SequenceRange, canCome: boolean): H
 /** Of a gap nobody knows the records. */
 const NO_DIGEST = new Uint8Array()
 
-function merged(ranges: readonly SequenceRange[]): SequenceRange[] {
+/** Ascending, disjoint, and grown together where they touch. */
+export function merged(ranges: readonly SequenceRange[]): SequenceRange[] {
   const result: SequenceRange[] = []
   for (const range of ranges.toSorted((a, b) => a.from - b.from)) {
     const last = result.at(-1)

@@ -69,6 +69,8 @@ export function openRow(slot: LogSlot, sequence: number, value: Buffer): LogRow 
 /** Reads records of a log that end at or above `range.from`, and checks them against what should be held. */
 export async function readRows(level: Level, slot: LogSlot, range: ReadRange): Promise<LogRead> {
   const log = slot.committed
+  // What is on its way to the disk is not missing.
+  const absent = [...log.voids, ...slot.unwritten(range)]
   const start = await firstKey(level, slot, range.from)
   const rows: LogRow[] = []
   const badKeys: Buffer[] = []
@@ -89,7 +91,9 @@ export async function readRows(level: Level, slot: LogSlot, range: ReadRange): P
   const open = range.to >= Number.MAX_SAFE_INTEGER
   const lt = open ? successor(slot.recordPrefix) : numberKey(slot.recordPrefix, range.to + 1)
   await visitRows(level, { gte: start, lt }, take)
-  const losses = lossesIn(log, { from: range.from, to: covered }, rows)
+  const counted = [{ from: log.floor, to: log.head }, ...log.islands]
+  const held = absent.reduce<readonly SequenceRange[]>(without, counted)
+  const losses = lossesIn(log, clipped(held, { from: range.from, to: covered }), rows)
   return { rows: rows.filter(({ to }) => to >= range.from), losses, badKeys, bytes, covered }
 }
 
@@ -114,14 +118,18 @@ async function firstKey(level: Level, slot: LogSlot, from: number): Promise<Buff
   }
 }
 
-/** What of `range` should be held by `log` and is not among `rows`. */
-function lossesIn(log: HeldLog, range: SequenceRange, rows: readonly LogRow[]): Loss[] {
+/** What of `ranges` lies in `range`. */
+function clipped(ranges: readonly SequenceRange[], range: SequenceRange): SequenceRange[] {
+  return ranges
+    .filter(({ from, to }) => from <= range.to && range.from <= to)
+    .map(({ from, to }) => ({ from: Math.max(from, range.from), to: Math.min(to, range.to) }))
+}
+
+/** What of `held` is not among `rows`. */
+function lossesIn(log: HeldLog, held: readonly SequenceRange[], rows: readonly LogRow[]): Loss[] {
   const losses: Loss[] = []
-  const counted = [{ from: log.floor, to: log.head }, ...log.islands]
-  const held = log.voids.reduce<readonly SequenceRange[]>(without, counted)
-  for (const segment of held) {
-    const to = Math.min(segment.to, range.to)
-    let next = Math.max(segment.from, range.from)
+  for (const { from, to } of held) {
+    let next = from
     let below: LogRow | undefined
     for (const row of rows) {
       if (row.to < next) below = row.to === next - 1 ? row : below

@@ -46,7 +46,7 @@ export class LogReading {
   ): Promise<LogEntry[]> {
     const slot = this.#components.mirror().log(ref)
     if (slot === undefined) return []
-    if (from > slot.writtenTo) await this.#settled()
+    if (slot.unwritten({ from, to: from }).length > 0) await this.#settled()
     const range = {
       from: Math.max(from, slot.committed.floor),
       to: options.to ?? Number.MAX_SAFE_INTEGER,
@@ -97,8 +97,7 @@ export class LogReading {
     slot: LogSlot,
     range: SequenceRange & { readonly maxBytes: number }
   ): ReturnType<typeof readRows> {
-    const to = Math.min(range.to, slot.writtenTo)
-    const read = await this.guard(() => readRows(this.#components.level(), slot, { ...range, to }))
+    const read = await this.guard(() => readRows(this.#components.level(), slot, range))
     this.#components.quarantine().take(slot, read)
     return read
   }

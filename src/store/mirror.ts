@@ -1,7 +1,7 @@
 import type { RecordHead, SealedRecord } from '../wire/record.ts'
 import { missingIn } from '../wire/vector.ts'
 import type { JournalState, LogRef, SequenceRange } from './contract.ts'
-import { emptyLog } from './held-log.ts'
+import { emptyLog, merged } from './held-log.ts'
 import type { HeldLog } from './held-log.ts'
 import { journalPrefix, logName, logPrefix, SPACE } from './keys.ts'
 
@@ -77,11 +77,15 @@ export class LogSlot {
     return missingIn(committed).some(({ from, to }) => to > journaled && from < forkedAt)
   }
 
-  /** Below here nothing is on its way to the disk. */
-  get writtenTo(): number {
-    let to = Number.MAX_SAFE_INTEGER
-    for (const first of this.pending.keys()) to = Math.min(to, first - 1)
-    return to
+  /** What is on its way to the disk in a range, ascending. */
+  unwritten(range: SequenceRange): SequenceRange[] {
+    if (this.pending.size === 0) return []
+    const ranges: SequenceRange[] = []
+    for (const [from, { record }] of this.pending) {
+      const to = from + record.header.count - 1
+      if (from <= range.to && range.from <= to) ranges.push({ from, to })
+    }
+    return merged(ranges)
   }
 
   get ref(): LogRef {
