@@ -35,6 +35,7 @@ describe.each(DISKS)('reads of logs on %s', (_name, createDisk) => {
     )
     let damaged = 0
     let reads = 0
+    let empty = 0
     store.events.on('damaged', () => damaged++)
     let isWriting = true
     const write = async (): Promise<void> => {
@@ -61,14 +62,14 @@ describe.each(DISKS)('reads of logs on %s', (_name, createDisk) => {
         }
         const from = Math.max(1, log.head - (reads % 40))
         const entries = await store.readLog(author.ref, from, { maxBytes: 20_000 })
-        if (log.head >= log.floor) expect(entries.length).toBeGreaterThan(0)
+        if (log.head >= log.floor && entries.length === 0) empty++
         await store.readLogBefore(author.ref, log.head + 1, { maxBytes: 20_000 })
         await store.scrub(50_000)
         if (isWriting) reads++
       }
     }
     await Promise.all([write(), read(), read()])
-    expect(damaged).toBe(0)
+    expect({ damaged, empty }).toEqual({ damaged: 0, empty: 0 })
     expect(reads).toBeGreaterThan(2)
     expect(store.log(author.ref)).toMatchObject({ head: 601, records: 601, islands: [] })
   })
