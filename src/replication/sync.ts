@@ -65,8 +65,9 @@ const PULL_BYTES = 4 * 1024 * 1024
 const JOIN_MS = 1_000
 /** A random neighbour is asked for everything so often, ms, whatever was or was not told. */
 const CHECK_MS = 30_000
-/** Questions that follow each other are asked as one, ms. */
+/** Questions that follow each other are asked as one, ms; digests are made anew after so long. */
 const ASK_MS = 20
+const SAME_QUESTION_MS = 100
 
 /**
  * Gets what is missing here from any neighbour that holds it. Nothing is sent unasked: neighbours tell what they
@@ -86,6 +87,8 @@ export class Sync {
   #active = 0
   #timer: Timer | undefined
   #asking: Timer | undefined
+  /** What was asked last, monotonic ms. */
+  #asked: { at: number; channels: readonly AskedChannel[] } | undefined
   #checking: Timer | undefined
   #pumping = false
   #stopped = false
@@ -108,7 +111,10 @@ export class Sync {
     this.#cleanup.push(
       transport.events.on('peer:up', ({ peer }) => this.#peerUp(peer)),
       transport.events.on('peer:down', ({ peer }) => this.#peerDown(peer)),
-      membership.events.on('changed', () => this.#askSoon()),
+      membership.events.on('changed', () => {
+        this.#asked = undefined
+        this.#askSoon()
+      }),
       store.events.on('gap', ({ log, missing }) => {
         if (missing.length > 0) this.#missing(log, missing)
       }),
@@ -211,7 +217,16 @@ export class Sync {
     neighbour?.stop()
   }
 
-  #question(): AskedChannel[] {
+  /** What to ask; the same for all who are asked in one moment. Older digests cost some logs more, and nothing else. */
+  #question(): readonly AskedChannel[] {
+    const now = this.#components.clock.monotonic()
+    if (this.#asked === undefined || now - this.#asked.at > SAME_QUESTION_MS) {
+      this.#asked = { at: now, channels: this.#digests() }
+    }
+    return this.#asked.channels
+  }
+
+  #digests(): AskedChannel[] {
     const { membership, store } = this.#components
     const channels: AskedChannel[] = []
     for (const channel of membership.channels()) {
