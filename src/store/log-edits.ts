@@ -127,7 +127,8 @@ export class LogEdits {
     // Everything that was accepted until now has been written then.
     if (slot.pending.size > 0) await this.#components.queue.run(false, () => true)
     const { floor, head } = slot.committed
-    if (head < floor) return undefined
+    // A log that was trimmed to its end still knows how that ended.
+    if (head < floor) return head === floor - 1 ? slot.committed.headDigest : undefined
     const read = await readRows(this.#components.level(), slot, {
       from: floor,
       to: floor,

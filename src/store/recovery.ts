@@ -135,20 +135,29 @@ async function loadJournals(
   ])) {
     const prefix = journalPrefix(channel)
     const written = await lastEnd(level, prefix)
-    const first = bounds.get(channel)?.first ?? (await firstOffset(level, prefix))
     const known = Math.max(written, bounds.get(channel)?.next ?? 0)
     const end = ends.get(channel) ?? 0
     if (end > known) torn.push(channel)
     const next = Math.max(known, end, least.get(channel) ?? 0)
+    const first = bounds.get(channel)?.first ?? (await firstOffset(level, prefix, next))
     const start = next === 0 ? JOURNAL_START : next
     mirror.setJournal(channel, { first: Math.min(first, start), next: start })
   }
 }
 
-/** Where a journal that was never trimmed begins: stores of the first version count from 0. */
-async function firstOffset(level: Level, prefix: Buffer): Promise<number> {
-  const [key] = await level.keys({ ...rangeOf(prefix), limit: 1 }).all()
-  return key !== undefined && keyNumber(key) < JOURNAL_START ? 0 : JOURNAL_START
+/**
+ * Where a journal whose bounds are not known begins. Stores of the first version count from 0, and never reach
+ * JOURNAL_START; of others only what was put in front of the journal is below it.
+ */
+async function firstOffset(level: Level, prefix: Buffer, next: number): Promise<number> {
+  if (next > 0 && next < JOURNAL_START) return 0
+  try {
+    const [key] = await level.keys({ ...rangeOf(prefix), limit: 1 }).all()
+    return key === undefined ? JOURNAL_START : Math.min(keyNumber(key), JOURNAL_START)
+  } catch (error) {
+    if (isCorruption(error)) return JOURNAL_START
+    throw error
+  }
 }
 
 async function lastEnd(level: Level, prefix: Buffer): Promise<number> {
@@ -187,9 +196,9 @@ async function findHeadless(level: Level, recovered: Recovered): Promise<void> {
     changed.push(slot)
     if (!mirror.hasJournal(ref.channel)) {
       const prefix = journalPrefix(ref.channel)
-      const first = await firstOffset(level, prefix)
-      const next = Math.max(first, await lastEnd(level, prefix))
-      mirror.setJournal(ref.channel, { first, next })
+      const end = await lastEnd(level, prefix)
+      const first = await firstOffset(level, prefix, end)
+      mirror.setJournal(ref.channel, { first, next: Math.max(first, end) })
     }
   }
 }
