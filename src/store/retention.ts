@@ -133,6 +133,7 @@ export class Retention {
     let bytes = mirror.usage(channel).bytes
     let messages = journal.next - journal.first
     const rows: PlacedRow[] = []
+    const unread = await this.#lateAbove(channel, received?.offset)
     const isBelowFloor = (row: JournalRow): boolean => {
       const slot = mirror.log({ channel, publisher: row.publisher, session: row.session })
       return slot === undefined || row.first < slot.committed.floor
@@ -143,6 +144,7 @@ export class Retention {
       isBelowFloor(row) ||
       (received !== undefined &&
         to < received.offset &&
+        row.first < (unread.get(logName(row)) ?? Infinity) &&
         row.first + row.count - 1 <= received.sequence({ channel, ...refOf(row) }))
     const isFull = (): boolean =>
       policy.onFull === 'trim' && (bytes > policy.maxBytes || messages > policy.maxMessages)
@@ -157,6 +159,22 @@ export class Retention {
     if (rows.length === 0) return false
     await this.#cut(channel, rows, report)
     return rows.length === CHUNK_ROWS
+  }
+
+  /**
+   * Per log, the first sequence of what came late and stands at or above `offset`: a floor above it would take it
+   * away before it has been read.
+   */
+  async #lateAbove(channel: string, offset: number | undefined): Promise<Map<string, number>> {
+    const late = new Map<string, number>()
+    if (offset === undefined) return late
+    await this.#components.journal.rows(channel, offset, ({ row }) => {
+      if (row?.late !== true) return true
+      const name = logName(row)
+      late.set(name, Math.min(row.first, late.get(name) ?? Infinity))
+      return true
+    })
+    return late
   }
 
   /** Raises floors over the rows, in one synced commit, and clears below. */

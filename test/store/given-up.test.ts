@@ -236,6 +236,24 @@ describe.each(DISKS)('ranges given up on %s', (_name, createDisk) => {
     expect(await readAndScrub(store, author)).toEqual([5, 6, 7])
   })
 
+  it('trim: untilReceived keeps what came late until it is received', async () => {
+    await take(1, 4, 5)
+    await store.giveUp(author.ref, { from: 2, to: 3 }, 'skipped')
+    await take(6, 3)
+    const { first, next } = store.journal('orders')
+    const policy = { ...POLICY, untilReceived: true, maxAgeMs: Infinity }
+    // All but the late one, which stands last, has been read.
+    const received = { sequence: () => Infinity, offset: next - 1 }
+    await store.trim('orders', policy, received)
+    expect(store.journal('orders').first).toBe(first + 1)
+    const entries = await store.readJournal('orders', 0)
+    expect(entries.at(-1)).toMatchObject({ late: true, header: { first: 3 } })
+    await reopen()
+    await store.trim('orders', policy, { sequence: () => Infinity, offset: next })
+    expect(store.log(author.ref)).toMatchObject({ floor: 7, head: 6, records: 0, bytes: 0 })
+    expect(await storyOf(store)).toEqual([])
+  })
+
   it('trim: a hole that is being filled while it is given up ends the trim all the same', async () => {
     const clock = stillClock(1e9)
     await store.stop()
