@@ -248,7 +248,8 @@ describe('subscription: durable', () => {
     await one?.ack()
     // No stop: the reservation for hundreds of messages stays on disk, as a kill leaves it.
     const second = await lone({ disk, clock: first.clock })
-    expect(second.engine.store.journal('a')).toEqual({ first: 0, next: 3 })
+    const { first: start, next } = second.engine.store.journal('a')
+    expect(next - start).toBe(3)
     for (const text of ['4', '5']) await second.publish('a', text)
     const subscription = await opened(second, 'a', { durable: 'd' })
     const gaps: Gap[] = []

@@ -253,7 +253,7 @@ describe('abuse: a replay', () => {
     }
     await settled()
     expect(lone.engine.store.log(first.header)).toEqual(before)
-    expect(lone.engine.store.journal(CHANNEL)).toEqual({ first: 0, next: 1 })
+    expect(lone.engine.store.channelUsage(CHANNEL).messages).toBe(1)
     expect(lone.engine.receiver.stats.duplicates).toBe(100)
   }, 30_000)
 })
