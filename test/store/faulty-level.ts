@@ -20,6 +20,8 @@ export class FaultyDisk implements Disk {
   failure: Error | undefined
   /** The error that clearing of ranges fails with. */
   clearFailure: Error | undefined
+  /** Batches wait for it. */
+  hold: Promise<void> | undefined
   freeBytes = 1e12
   probe: string | undefined
   /** Writes so far. */
@@ -75,6 +77,7 @@ export class FaultyDisk implements Disk {
   }
 
   async #batch(writes: Write[], options: { sync?: boolean } = {}): Promise<void> {
+    await this.hold
     if (this.failure !== undefined) throw this.failure
     this.batches++
     await this.#level.batch(writes as Operation[])

@@ -296,6 +296,57 @@ describe('ranges given up and a faulty disk', () => {
     }
   })
 
+  it('trim: a hole whose records wait to be written is left to the next trim', async () => {
+    const disk = new FaultyDisk()
+    const clock = stillClock(1e9)
+    const store = await openStore(disk, { clock })
+    await append(store, [records[2]!], { ageMs: 3_599_999, floor: 1 })
+    clock.move(2)
+    let release = (): void => undefined
+    disk.hold = new Promise((resolve) => {
+      release = resolve
+    })
+    const other = append(store, [new Author({ seed: 2 }).write()])
+    await new Promise((resolve) => setImmediate(resolve))
+    const filling = append(store, records.slice(0, 2))
+    const trimmed = store.trim('orders', POLICY)
+    setTimeout(release, 20)
+    await Promise.all([other, filling, trimmed])
+    expect(store.log(author.ref)).toMatchObject({ head: 3, voids: [], islands: [] })
+    await store.stop()
+  })
+
+  it('trim: a session that waits is given way when the channel is too large, unless publishing is refused instead', async () => {
+    for (const onFull of ['reject', 'trim'] as const) {
+      const store = await openStore(new FaultyDisk())
+      const next = new Author({ session: '0001000000000002', before: author.end })
+      const items = next.many(3).map((record) => ({ record, ageMs: 0, expectsBefore: true }))
+      await store.append(items, { sync: false })
+      const policy = { ...POLICY, maxAgeMs: Infinity, onFull }
+      await store.trim('orders', { ...policy, maxBytes: store.usage().bytes })
+      expect(await storyOf(store)).toEqual([])
+      await store.trim('orders', { ...policy, maxBytes: store.usage().bytes - 1 })
+      expect(await storyOf(store)).toEqual(onFull === 'trim' ? ['2:2', '2:3'] : [])
+      await store.stop()
+    }
+  })
+
+  it('trim: the end of a session that any later one succeeded too long ago is given up', async () => {
+    const clock = stillClock(1e9)
+    const store = await openStore(new FaultyDisk(), { clock })
+    const second = new Author({ session: '0001000000000002', before: author.end })
+    second.many(2)
+    const third = new Author({ session: '0001000000000003', before: second.end })
+    await append(store, [records[0]!])
+    await store.append([{ record: third.write(), ageMs: 0, expectsBefore: true }], { sync: false })
+    clock.move(3_600_001)
+    await append(store, [third.write()])
+    expect(await storyOf(store)).toEqual(['1:1'])
+    await store.trim('orders', POLICY)
+    expect(await storyOf(store)).toEqual(['3:2'])
+    await store.stop()
+  })
+
   it('rebuild: voids and what is expected stay when records are lost', async () => {
     const disk = new FaultyDisk()
     let store = await openStore(disk)
