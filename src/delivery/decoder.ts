@@ -1,6 +1,6 @@
 import { type DecodedMessage, decodeMessages } from '../wire/body.ts'
 import { isInbox } from '../wire/inbox-receipt.ts'
-import type { SealedRecord } from '../wire/record.ts'
+import { FLAGS, type SealedRecord } from '../wire/record.ts'
 
 /** Records whose messages are kept decoded: enough for subscriptions that read the same record one after the other. */
 const KEPT = 4
@@ -38,6 +38,8 @@ export class Decoder {
    */
   messagesOf(record: SealedRecord): readonly DecodedMessage[] {
     for (const kept of this.#kept) if (kept.record === record) return kept.messages
+    // What a publisher says of its own logs is for the store, not for subscribers.
+    if ((record.header.flags & FLAGS.control) !== 0) return []
     const decoded = decodeMessages(record.body, record.header.count)
     const messages = isInbox(record.header.channel) ? this.#opened(record, decoded) : decoded
     if (this.#kept.length >= KEPT) this.#kept.shift()

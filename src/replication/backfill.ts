@@ -76,7 +76,8 @@ export class Backfill {
         to: floor - 1,
         maxBytes: CHUNK_BYTES,
         maxAgeMs: Number.isFinite(maxAgeMs) ? Math.ceil(maxAgeMs) : 0,
-        backwards: true
+        backwards: true,
+        awaited: false
       },
       {
         onStart: () => {},

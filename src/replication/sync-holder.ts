@@ -305,7 +305,7 @@ class HolderSession {
   async #answerForwards(pull: Pull, log: LogState): Promise<void> {
     const { id, from, maxBytes, to } = pull
     const { clock, store } = this.#components
-    if (from < log.floor && log.publisher === this.#init.self) {
+    if (pull.awaited && from < log.floor && log.publisher === this.#init.self) {
       this.#init.askedBelow(pull, log.floor)
     }
     const young = pull.maxAgeMs > 0 ? await store.seekLog(pull, clock.now() - pull.maxAgeMs) : from

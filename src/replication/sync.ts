@@ -402,7 +402,9 @@ export class Sync {
     for (const neighbour of this.open()) {
       if ((want.avoided.get(neighbour.peer) ?? 0) > now) continue
       const theirs = want.sources.get(neighbour.peer)
-      const range = theirs === undefined ? hole : lackedOf(mine, theirs)
+      const offered = theirs === undefined ? hole : lackedOf(mine, theirs)
+      // Its publisher is asked also for what it does not hold: then it says so to everybody.
+      const range = offered ?? (neighbour.peer === want.log.publisher ? hole : undefined)
       if (range === undefined) continue
       if (neighbour.pulls >= ACTIVE_PER_PEER) best ??= 'busy'
       // The lowest first: who holds a log from further back gives all of it in order.
@@ -417,7 +419,7 @@ export class Sync {
     want: Want,
     { neighbour, range }: { neighbour: SyncNeighbour; range: SequenceRange }
   ): Promise<void> {
-    const { clock, logger, receiver } = this.#components
+    const { clock, logger, receiver, store } = this.#components
     const { log } = want
     const { peer } = neighbour
     want.active = peer
@@ -432,7 +434,8 @@ export class Sync {
           ...range,
           maxAgeMs: this.#floors.oldest(log.channel).maxAgeMs,
           maxBytes: PULL_BYTES,
-          backwards: false
+          backwards: false,
+          awaited: scopeOf(log.channel) === 'mesh' && store.log(log) !== undefined
         },
         {
           onStart: (start) => {

@@ -51,6 +51,8 @@ export interface Pull {
   readonly maxAgeMs: number
   /** The records right below `to` + 1, as many as fit, instead of those from `from` on. */
   readonly backwards: boolean
+  /** Messages wait for them: their publisher should say so where it has them no more. */
+  readonly awaited: boolean
 }
 
 /** One record in an answer. */
@@ -158,6 +160,7 @@ function pullFields(body: ProtoWriter, pull: Pull): void {
   body.number(1, pull.id).text(2, pull.channel).bytes(3, publicKeyFromPeerId(pull.publisher))
   body.bytes(4, Buffer.from(pull.session, 'hex')).number(5, pull.from).number(6, pull.to)
   body.number(7, pull.maxBytes).number(8, pull.maxAgeMs).flag(9, pull.backwards)
+  body.flag(10, pull.awaited)
 }
 
 /** Reads one frame of anybody. Throws ERR_RECORD. */
@@ -298,7 +301,8 @@ function readPull(reader: ProtoReader): SyncFrame {
     to: numbers[6] ?? 0,
     maxBytes: numbers[7] ?? 0,
     maxAgeMs: numbers[8] ?? 0,
-    backwards: (numbers[9] ?? 0) !== 0
+    backwards: (numbers[9] ?? 0) !== 0,
+    awaited: (numbers[10] ?? 0) !== 0
   }
 }
 

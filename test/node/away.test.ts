@@ -175,3 +175,28 @@ describe('a mesh of many logs', () => {
     await mesh.stop()
   })
 })
+
+describe('what a publisher has no more', () => {
+  it('ends the wait of those who lack it, by its own signed word', async () => {
+    const mesh = new EngineMesh()
+    const [a, b] = (await mesh.nodes(2)) as [MeshNode, MeshNode]
+    const got: string[] = []
+    const gaps: unknown[] = []
+    const subscription = b.engine.subscriptions.subscribe('t', { durable: 'b' })
+    subscription.onMessage((message) => void got.push(message.text()))
+    subscription.events.on('gap', ({ from, reason, to }) => gaps.push({ from, to, reason }))
+    await subscription.ready
+    await a.publish('t', 'one')
+    await eventually(() => got.length === 1)
+    mesh.cut(a, b)
+    await a.publish('t', 'two')
+    await a.publish('t', 'three')
+    const session = a.engine.publisher.session
+    await a.engine.store.raiseFloor({ channel: 't', publisher: a.id, session }, 3)
+    mesh.heal(a, b)
+    await eventually(() => got.length === 2, { timeoutMs: 18_000 })
+    expect(got).toEqual(['one', 'three'])
+    expect(gaps).toEqual([{ from: 2, to: 2, reason: 'trimmed' }])
+    await mesh.stop()
+  })
+})

@@ -58,7 +58,8 @@ const frame: fc.Arbitrary<SyncFrame> = fc.oneof(
     to: number,
     maxBytes: number,
     maxAgeMs: number,
-    backwards: fc.boolean()
+    backwards: fc.boolean(),
+    awaited: fc.boolean()
   }),
   fc.record({
     kind: fc.constant('start' as const),
