@@ -65,7 +65,8 @@ export class Journal {
   #followOne(slot: LogSlot, commit: Commit): boolean | Promise<boolean> {
     while (slot.journaled < slot.committed.head) {
       const next = slot.journaled + 1
-      const isVoid = slot.committed.voids.some(({ from, to }) => from <= next && next <= to)
+      const { voids } = slot.committed
+      const isVoid = voids.length > 0 && voids.some(({ from, to }) => from <= next && next <= to)
       // What fills a range that was given up is journaled when it is written, as a late one.
       const pending = isVoid ? undefined : slot.pending.get(next)
       // What is in memory goes in at once: after this commit it would have to be read.

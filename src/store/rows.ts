@@ -100,7 +100,8 @@ export interface HeadRow {
 
 export function encodeHeadRow({ log, journaled, journalEnd, owed }: HeadRow): Buffer {
   const ranges = [owed, log.voids, log.skipped]
-  const out = new RowWriter(240 + log.islands.length * 96 + ranges.flat().length * 16)
+  const count = owed.length + log.voids.length + log.skipped.length
+  const out = new RowWriter(240 + log.islands.length * 96 + count * 16)
   out.number(log.floor).number(log.head).optionalBytes(log.headDigest)
   out.number(log.records).number(log.bytes).number(log.timeMs).number(log.bornAt)
   out
