@@ -17,7 +17,7 @@ import { Gaps } from '../replication/gaps.ts'
 import { Membership } from '../replication/membership.ts'
 import type { PeerDirectory } from '../replication/peer-directory.ts'
 import { Publisher } from '../replication/publisher.ts'
-import { Receiver } from '../replication/receiver.ts'
+import { Receiver, type ReceiverComponents } from '../replication/receiver.ts'
 import { ReplicasHolder } from '../replication/replicas-holder.ts'
 import { SlowPaths } from '../replication/slow-paths.ts'
 import { Statements } from '../replication/statements.ts'
@@ -46,6 +46,8 @@ export interface EngineComponents {
   readonly signer: Signer
   /** Opens what is sealed to this node. */
   readonly agreementKey: AgreementKey
+  /** See `ReceiverComponents.verify`. */
+  readonly verify?: ReceiverComponents['verify']
 }
 
 export interface EngineInit {

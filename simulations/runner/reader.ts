@@ -1,0 +1,143 @@
+import { type Clock, delay } from '../../src/core/clock.ts'
+import { isSkeinError } from '../../src/core/errors.ts'
+import type { Message, Subscription } from '../../src/delivery/contract.ts'
+import type { Reading, SubscriptionLoad } from '../scenario/contract.ts'
+import type { VirtualTime } from '../world/contract.ts'
+import type { Life } from '../world/simulated-node.ts'
+import type { Occupant } from './population.ts'
+
+/** What a reader is told, in the order in which it happens. */
+export interface ReaderInit {
+  readonly load: SubscriptionLoad
+  readonly node: string
+  /** A message was taken; its acknowledgement waits for what is returned, and is not given when that rejects. */
+  readonly onMessage: (message: Message, life: Life) => void | Promise<void>
+  readonly onAcknowledged: (message: Message) => void
+  readonly onOpen: (subscription: Subscription, life: Life) => void
+  readonly onClosed: () => void
+}
+
+/** A subscription that could not be opened, or ended by itself, is opened again after this time, ms. */
+const REOPEN_MS = 1000
+/** A message whose handler failed is asked for again after this time, ms: doubled at each attempt. */
+const RETRY_MS = 100
+const RETRY_MOST_MS = 30_000
+
+/** An application on one node that reads one subscription, in each life of the node. */
+export class Reader implements Occupant {
+  readonly #time: VirtualTime
+  readonly #init: ReaderInit
+  #life: Life | undefined
+  #subscription: Subscription | undefined
+  /** It has its place in time: open from `fromMs` until `untilMs`. */
+  #wanted = false
+
+  constructor(time: VirtualTime, init: ReaderInit) {
+    this.#time = time
+    this.#init = init
+    const { fromMs, untilMs } = init.load
+    time.schedule(fromMs, () => {
+      this.#wanted = true
+      this.#open()
+    })
+    if (untilMs !== undefined) time.schedule(untilMs, () => this.#close())
+  }
+
+  up(life: Life): void {
+    this.#life = life
+    this.#open()
+  }
+
+  down(): void {
+    this.#life = undefined
+    this.#ended()
+  }
+
+  #open(): void {
+    const life = this.#life
+    if (!this.#wanted || life === undefined || this.#subscription !== undefined) return
+    void this.#read(life)
+  }
+
+  #close(): void {
+    this.#wanted = false
+    const subscription = this.#subscription
+    this.#ended()
+    // A node that cannot write must not keep the run from going on.
+    subscription?.stop().catch(() => undefined)
+  }
+
+  #ended(): void {
+    if (this.#subscription === undefined) return
+    this.#subscription = undefined
+    this.#init.onClosed()
+  }
+
+  async #read(life: Life): Promise<void> {
+    const { durable, filter, from, onGap } = this.#init.load
+    try {
+      const subscription = life.engine.subscriptions.subscribe(filter, { durable, from, onGap })
+      this.#subscription = subscription
+      await subscription.ready
+      if (!this.#isOpen(life, subscription)) return
+      this.#init.onOpen(subscription, life)
+      await this.#consume(life, subscription)
+    } catch (error) {
+      if (!isSkeinError(error)) throw error
+    }
+    if (!life.up || this.#life !== life) return
+    this.#ended()
+    await delay(life.clock, REOPEN_MS)
+    if (life.up) this.#open()
+  }
+
+  #isOpen(life: Life, subscription: Subscription): boolean {
+    return life.alive && this.#subscription === subscription
+  }
+
+  async #consume(life: Life, subscription: Subscription): Promise<void> {
+    const { reading } = this.#init.load
+    const iterator = subscription[Symbol.asyncIterator]()
+    for (;;) {
+      await this.#mayRead(reading, life.clock)
+      const next = await iterator.next()
+      if (next.done === true || !this.#isOpen(life, subscription)) return
+      // It stopped reading while it waited for this one.
+      await this.#mayRead(reading, life.clock)
+      if (!this.#isOpen(life, subscription)) return
+      await this.#take(next.value, life)
+      if (reading.kind === 'slow') await delay(life.clock, 1000 / reading.perSecond)
+    }
+  }
+
+  async #take(message: Message, life: Life): Promise<void> {
+    try {
+      const handled = this.#init.onMessage(message, life)
+      if (handled !== undefined) await handled
+    } catch {
+      if (!life.alive) return
+      const delayMs = Math.min(RETRY_MOST_MS, RETRY_MS * 2 ** (message.attempt - 1))
+      message.nack({ delayMs }).catch(() => undefined)
+      return
+    }
+    if (!life.alive) return
+    message.ack().then(
+      () => {
+        if (life.alive && this.#init.load.durable !== undefined) this.#init.onAcknowledged(message)
+      },
+      // Not acknowledged: it comes again.
+      () => undefined
+    )
+  }
+
+  /** Undefined while it reads; else a promise of the time when it goes on, which may never come. */
+  #mayRead(reading: Reading, clock: Clock): Promise<void> | undefined {
+    if (reading.kind !== 'stop') return undefined
+    const { atMs, resumeMs = Infinity } = reading
+    const now = this.#time.nowMs
+    if (now < atMs || now >= resumeMs) return undefined
+    return resumeMs === Infinity ? NEVER : delay(clock, resumeMs - now)
+  }
+}
+
+const NEVER = new Promise<void>(() => undefined)

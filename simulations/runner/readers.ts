@@ -1,0 +1,103 @@
+import type { Message } from '../../src/delivery/contract.ts'
+import type { SubscriptionLoad } from '../scenario/contract.ts'
+import type { VirtualTime } from '../world/contract.ts'
+import { createApp, type SimulatedHandler } from './app.ts'
+import type { Letters } from './letters.ts'
+import { Reader } from './reader.ts'
+import type { Recorder } from './recorder.ts'
+
+export interface ReaderComponents {
+  readonly time: VirtualTime
+  readonly recorder: Recorder
+}
+
+export interface SubscriberInit {
+  readonly load: SubscriptionLoad
+  readonly node: string
+  /** Does its node keep what it knows from one life to the next? */
+  readonly remembers: boolean
+  /** What the trace calls it; an ephemeral one with the number of its life. */
+  readonly id: string
+  readonly handler: SimulatedHandler | undefined
+}
+
+/** A subscriber whose doings are written down. */
+export function createSubscriber(
+  { recorder, time }: ReaderComponents,
+  { handler, id, load, node, remembers }: SubscriberInit
+): Reader {
+  const durable = load.durable !== undefined && remembers
+  const slow = load.reading.kind !== 'auto'
+  const { filter, label } = load
+  let subscription = id
+  let opened = 0
+  return new Reader(time, {
+    load,
+    node,
+    onOpen: ({ events }, life) => {
+      opened++
+      if (!durable) subscription = `${id}#${opened}`
+      const own = subscription
+      if (!durable || opened === 1) {
+        recorder.add({ kind: 'subscribed', subscription, filter, durable, node, label, slow })
+      }
+      events.on('gap', ({ channel, from, publisher, reason, session, to }) => {
+        // A durable one waits for what is missing: that is no loss yet.
+        if (!life.alive || (reason === 'missing' && load.durable !== undefined)) return
+        const log = { publisher: recorder.nameOf(publisher), session, channel, from, to }
+        recorder.add({ kind: 'gap', subscription: own, ...log })
+      })
+    },
+    onMessage: (message, life) => {
+      const { attempt, late } = message
+      recorder.add({
+        kind: 'handed',
+        subscription,
+        message: recorder.ref(message.id),
+        attempt,
+        late
+      })
+      return handler?.(message, createApp(recorder, node, life))
+    },
+    onAcknowledged: ({ id: message }) => {
+      const ref = recorder.ref(message)
+      if (durable) recorder.add({ kind: 'acknowledged', subscription, id: ref.id })
+    },
+    onClosed: () => {
+      if (!durable && opened > 0) recorder.add({ kind: 'unsubscribed', subscription })
+    }
+  })
+}
+
+/** Opens a node's own inbox. A subscription of this name cannot be in a scenario's way. */
+const INBOX_LOAD: SubscriptionLoad = {
+  label: '@me',
+  nodes: [],
+  filter: '@me/#',
+  durable: '@me',
+  group: undefined,
+  from: 'earliest',
+  reading: { kind: 'auto' },
+  fromMs: 0,
+  untilMs: undefined,
+  onGap: 'wait'
+}
+
+/** The application that a node's inbox messages are for. */
+export function createInboxReader(time: VirtualTime, letters: Letters, node: string): Reader {
+  const acknowledged = new Set<string>()
+  const seen = new Set<string>()
+  return new Reader(time, {
+    load: INBOX_LOAD,
+    node,
+    onOpen: () => undefined,
+    onMessage: ({ id }: Message) => {
+      // Again before it was acknowledged is as it should be after a crash.
+      if (seen.has(id) && !acknowledged.has(id)) return
+      seen.add(id)
+      letters.received(id, node)
+    },
+    onAcknowledged: ({ id }) => void acknowledged.add(id),
+    onClosed: () => undefined
+  })
+}

@@ -1,0 +1,27 @@
+import type { Random } from '../../src/core/random.ts'
+import type { NetworkBase } from '../scenario/contract.ts'
+import type { VirtualDisk, VirtualNetwork, VirtualTime } from './contract.ts'
+import { createDisk, createNetwork, createTime } from './stand-ins.ts'
+
+export interface WorldInit {
+  /** An independent generator for each part of the world. */
+  readonly random: (part: string) => Random
+  readonly network: NetworkBase
+}
+
+/** Time, network and disks of one run. Nothing outlives it. */
+export interface World {
+  readonly time: VirtualTime
+  readonly network: VirtualNetwork
+  /** `name` tells its generator from others. */
+  readonly createDisk: (name: string, sizeBytes: number | undefined) => VirtualDisk
+}
+
+export function createWorld({ network, random }: WorldInit): World {
+  const time = createTime()
+  return {
+    time,
+    network: createNetwork(time, network.latencyMs),
+    createDisk: (name) => createDisk(random(`disk ${name}`))
+  }
+}
