@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { SkeinError, isSkeinError } from '../core/errors.ts'
-import type { NodeStatus, PeerStatus, TopicStatus } from '../node/contract.ts'
+import type { NodeStatus, PeerStatus, SubscriberStatus, TopicStatus } from '../node/contract.ts'
 import { withNodeOptions } from './node-options.ts'
 import type { ClientOptions } from './node-options.ts'
 import { ask } from './question.ts'
@@ -9,7 +9,7 @@ import type { Json } from './question.ts'
 import { print, printJson, shown, table } from './terminal.ts'
 import { parseDuration } from './units.ts'
 
-type Status = Json<NodeStatus>
+type Status = Json<NodeStatus> & { readonly subscribers: readonly Json<SubscriberStatus>[] }
 type Peer = Json<PeerStatus>
 type Topic = Json<TopicStatus>
 
@@ -27,9 +27,20 @@ function statusText(status: Status): string {
     ['store', `${store.condition}, ${store.records} records, ${store.bytes} bytes`],
     ['channels', status.topics.join(' ') || '-'],
     ['messages', `${status.published} published, ${status.delivered} delivered since start`],
-    ['outbox', `${status.outbox} waiting`]
+    ['outbox', `${status.outbox} waiting`],
+    ['subscribers', subscribersText(status.subscribers)]
   ]
   return `${rows.map(([name, value]) => `${(name ?? '').padEnd(11)} ${shown(value ?? '')}`).join('\n')}\n`
+}
+
+/** How many durable ones there are in the mesh, how many are off, and which is furthest behind. */
+function subscribersText(subscribers: Status['subscribers']): string {
+  if (subscribers.length === 0) return 'none durable'
+  const off = subscribers.filter(({ state }) => state === 'down').length
+  const worst = subscribers.reduce((a, b) => (b.lag > a.lag ? b : a))
+  const name = `${worst.node ?? worst.peerId}/${worst.subscription}`
+  const behind = worst.lag === 0 ? 'none behind' : `${name} is furthest behind, by ${worst.lag}`
+  return `${subscribers.length} durable, ${off} off, ${behind}`
 }
 
 async function waitUntilReady(options: ClientOptions, waitMs: number): Promise<Status> {

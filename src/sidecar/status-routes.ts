@@ -12,7 +12,11 @@ const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 export function addStatusRoutes(app: FastifyInstance, components: { node: SkeinNode }): void {
   const { node } = components
   const answers: Readonly<Record<string, () => unknown>> = {
-    '/v1/status': () => node.status(),
+    '/v1/status': async () => {
+      const status = node.status()
+      // A store that cannot be read keeps nobody from hearing just that.
+      return { ...status, subscribers: status.ready ? await node.subscribers() : [] }
+    },
     '/v1/peers': () => node.peers(),
     '/v1/topics': () => node.topics(),
     '/healthz': () => ({ healthy: true }),
@@ -27,7 +31,7 @@ export function addStatusRoutes(app: FastifyInstance, components: { node: SkeinN
   for (const [url, answer] of Object.entries(answers)) {
     app.get(url, async (request, reply) => {
       readQuery(request.raw.url ?? '', [])
-      return reply.header('cache-control', 'no-store').send(answer())
+      return reply.header('cache-control', 'no-store').send(await answer())
     })
   }
   app.get('/metrics', async (request, reply) => {
