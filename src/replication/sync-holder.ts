@@ -309,14 +309,13 @@ class HolderSession {
       this.#init.askedBelow(pull, log.floor)
     }
     const young = pull.maxAgeMs > 0 ? await store.seekLog(pull, clock.now() - pull.maxAgeMs) : from
+    const exact = (young ?? Infinity) > from && isOlder(log, to, young)
     if (young === undefined || young > to) {
-      await this.#start(pull, log, { from: 0, exact: young === undefined || young > log.floor })
+      await this.#start(pull, log, { from: 0, exact })
       return
     }
     const first = Math.max(from, young)
     let entries = await this.#read(pull, first, maxBytes)
-    // What is older than asked is held below, unless the first one held is young enough already.
-    const exact = first > from ? young > log.floor : from >= log.floor
     await this.#start(pull, log, { from: entries[0]?.head.header.first ?? 0, exact })
     for (let left = maxBytes; entries.length > 0 && !this.#stopped;) {
       left -= sizeOf(entries)
@@ -382,6 +381,15 @@ class HolderSession {
     sent.catch(() => {})
     return sent
   }
+}
+
+/**
+ * Is everything up to `last`, as far as it is below the first record that is young enough, too old? Only what is held
+ * says so: below a young record may as well be a hole.
+ */
+function isOlder(log: LogState, last: number, young = Infinity): boolean {
+  const end = Math.min(last, young - 1)
+  return heldRanges(entryOf(log).held).some(({ from, to }) => to >= end && from < young)
 }
 
 function endOf(entries: readonly LogEntry[]): number {
