@@ -130,7 +130,7 @@ async function publish(command: Extract<Command, { op: 'publish' }>): Promise<{ 
   const { bytes, count, perSecond, say, topic } = command
   const startedAt = performance.now()
   let waiting = 0
-  let failed: unknown
+  let failed: Error | undefined
   let wake = (): void => {}
   for (let i = 0; i < count && failed === undefined; i++) {
     if (perSecond !== undefined) await until(startedAt + (i * 1000) / perSecond)
@@ -142,7 +142,7 @@ async function publish(command: Extract<Command, { op: 'publish' }>): Promise<{ 
         ({ id }) => {
           if (say === true) report({ event: 'confirmed', id, topic })
         },
-        (error: unknown) => (failed = error)
+        (error: Error) => (failed = error)
       )
       .finally(() => {
         waiting--
