@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { buildPackage } from '../build.ts'
 import type { Places } from './harness/team.ts'
 import { peersFolder } from './adapters/peer-packages.ts'
 
@@ -16,7 +17,7 @@ export const RESULTS = fileURLToPath(new URL('results/', BENCH))
  */
 export function build(packageToo: boolean): Places {
   const skein = new URL(packageToo ? 'results/package/index.js' : '../dist/index.js', BENCH)
-  if (packageToo) compile('src', '--noCheck', '--outDir', 'bench/results/package')
+  if (packageToo) buildPackage({ into: 'bench/results/package', checkTypes: false })
   else if (!existsSync(skein)) throw new Error('there is no dist/index.js; leave out --no-build')
   compile('bench')
   return {
@@ -37,10 +38,10 @@ export function runMicro(places: Places): void {
   }
 }
 
-function compile(project: string, ...more: readonly string[]): void {
+function compile(project: string): void {
   execFileSync(
     process.execPath,
-    ['node_modules/typescript/bin/tsc', '-p', project, ...more],
+    ['node_modules/typescript/bin/tsc', '-p', project],
     // The figures alone go to stdout.
     { cwd: ROOT, stdio: ['ignore', 2, 2] }
   )

@@ -1,32 +1,30 @@
-import type { SimulatedHandler } from './runner/app.ts'
-import { runVirtual } from './runner/run-virtual.ts'
+import { randomScenario } from './explore/random-scenario.ts'
 import type { Report } from './report/contract.ts'
+import type { SimulatedHandler } from './runner/app.ts'
+import { runSeeds, type SimulationProgress } from './runner/run-seeds.ts'
 import { loadScenario } from './scenario/catalogue.ts'
 import type { Scenario } from './scenario/contract.ts'
+import { withNodes } from './scenario/resize.ts'
 
-export type { SimulatedApp, SimulatedHandler } from './runner/app.ts'
 export type { Report } from './report/contract.ts'
+export type { SimulatedApp, SimulatedHandler } from './runner/app.ts'
+export type { SimulationProgress } from './runner/run-seeds.ts'
 export type { Scenario } from './scenario/contract.ts'
 
-export interface SimulateOptions {
-  /** Default: the scenario's own. */
-  readonly seed?: number
+export interface ExploreOptions {
+  /** The first one. Default: the scenario's own; of random scenarios 1. */
+  readonly seed?: number | undefined
   /** Tries so many consecutive seeds, until one fails. Default 1. */
-  readonly runs?: number
-  readonly signal?: AbortSignal
-  /** Your own code in place of readers that do nothing, by label of the subscription. */
-  readonly handlers?: Readonly<Record<string, SimulatedHandler>>
-  readonly onProgress?: (progress: SimulationProgress) => void
+  readonly runs?: number | undefined
+  /** Default: the scenario's own; of random scenarios 5. */
+  readonly nodes?: number | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: SimulationProgress) => void) | undefined
 }
 
-export interface SimulationProgress {
-  /** From 1. */
-  readonly run: number
-  readonly runs: number
-  readonly seed: number
-  /** Simulated time of this run, and how long it will be, ms. */
-  readonly simulatedMs: number
-  readonly totalMs: number
+export interface SimulateOptions extends ExploreOptions {
+  /** Your own code in place of readers that do nothing, by label of the subscription. */
+  readonly handlers?: Readonly<Record<string, SimulatedHandler>> | undefined
 }
 
 /**
@@ -36,20 +34,36 @@ export interface SimulationProgress {
  */
 export async function simulate(
   scenario: string | Scenario,
-  { handlers, onProgress, runs = 1, seed, signal }: SimulateOptions = {}
+  { nodes, runs = 1, seed, ...options }: SimulateOptions = {}
 ): Promise<Report> {
   const loaded = typeof scenario === 'string' ? loadScenario(scenario) : scenario
-  const first = seed ?? loaded.seed
-  for (let run = 1; ; run++) {
-    const own = first + run - 1
-    const { report } = await runVirtual({
-      scenario: loaded,
-      seed: own,
-      handlers,
-      signal,
-      onProgress: (simulatedMs, totalMs) =>
-        onProgress?.({ run, runs, seed: own, simulatedMs, totalMs })
-    })
-    if (!report.ok || run >= runs) return { ...report, runs: run }
-  }
+  const sized = nodes === undefined ? loaded : withNodes(loaded, nodes)
+  const name = typeof scenario === 'string' ? scenario : scenario.name
+  return runSeeds({
+    ...options,
+    scenarioOf: () => sized,
+    first: seed ?? loaded.seed,
+    runs,
+    replayOf: (own) => `skein sim ${name} --seed ${own}${nodesText(nodes)}`
+  })
+}
+
+/** As `simulate`, with a scenario that each seed draws: faults of every kind, one upon another. */
+export async function explore({
+  nodes,
+  runs = 1,
+  seed = 1,
+  ...options
+}: ExploreOptions = {}): Promise<Report> {
+  return runSeeds({
+    ...options,
+    scenarioOf: (own) => randomScenario(own, nodes === undefined ? {} : { nodes }),
+    first: seed,
+    runs,
+    replayOf: (own) => `skein sim --runs 1 --seed ${own}${nodesText(nodes)}`
+  })
+}
+
+function nodesText(nodes: number | undefined): string {
+  return nodes === undefined ? '' : ` --nodes ${nodes}`
 }

@@ -19,6 +19,9 @@ const RANKS: Readonly<Record<string, number>> = {
 /** Entry points and what they may reach. */
 const ENTRIES: Readonly<Record<string, number>> = { 'index.ts': 6, 'polyfill.ts': 0 }
 
+/** The one file that knows of the simulator. */
+const SIMULATOR = 'cli/sim.ts'
+
 const MAX_FILE_LINES = 400
 
 const root = fileURLToPath(new URL('../', import.meta.url))
@@ -56,13 +59,19 @@ describe('architecture', () => {
     const wrong = imports.filter(({ file, target }) => {
       if (!target.startsWith('.')) return false
       const to = relative(source, resolve(source, dirname(file), target))
-      if (to.startsWith('..')) return true
+      if (to.startsWith('..')) return !(file === SIMULATOR && to.startsWith('../simulations/'))
       const from = file.includes('/') ? folderOf(file) : file
       const rank = RANKS[from] ?? ENTRIES[from] ?? -1
       const toRank = RANKS[folderOf(to)] ?? ENTRIES[to] ?? Infinity
       return folderOf(to) !== folderOf(file) && !(toRank < rank || to === 'polyfill.ts')
     })
     expect(wrong).toEqual([])
+  })
+
+  it('loads the simulator only for its command, and only when it is run', () => {
+    const text = readFileSync(join(source, SIMULATOR), 'utf8')
+    expect(text).not.toMatch(/^import (?!type ).*simulations\//m)
+    expect(text).toContain("await import('../../simulations/command.ts')")
   })
 
   it('keeps libp2p inside mesh', () => {

@@ -7,6 +7,7 @@ import { addDoctor } from './doctor.ts'
 import { addKey } from './key.ts'
 import { addPub } from './pub.ts'
 import { addSend } from './send.ts'
+import { addSim } from './sim.ts'
 import { addStart } from './start.ts'
 import { addStatus } from './status.ts'
 import { addSub } from './sub.ts'
@@ -29,6 +30,7 @@ function createProgram(): Command {
   addKey(program)
   addDoctor(program)
   addBench(program)
+  addSim(program)
   // Commands made before inherit these only when copied.
   const copy = (command: Command): void => {
     for (const sub of command.commands) {

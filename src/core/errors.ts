@@ -31,6 +31,7 @@ export const ERRORS = {
     false,
     'A scenario of the simulator is wrong; details say the line, the column and the path.'
   ),
+  ERR_VIOLATION: spec(409, 1, false, 'A simulated scenario broke a rule that it asks for.'),
   ERR_TOPIC: spec(400, 2, false, 'The topic is not a valid topic name to publish to.'),
   ERR_FILTER: spec(400, 2, false, 'The filter is not a valid topic filter.'),
   ERR_PAYLOAD: spec(

@@ -7,6 +7,7 @@ import { addKey } from '../../src/cli/key.ts'
 import { withNodeOptions } from '../../src/cli/node-options.ts'
 import { addPub } from '../../src/cli/pub.ts'
 import { addSend } from '../../src/cli/send.ts'
+import { addSim } from '../../src/cli/sim.ts'
 import { addStart } from '../../src/cli/start.ts'
 import { addStatus } from '../../src/cli/status.ts'
 import { addSub } from '../../src/cli/sub.ts'
@@ -24,7 +25,8 @@ const adders = {
   addSubscriptions,
   addKey,
   addDoctor,
-  addBench
+  addBench,
+  addSim
 }
 
 /** Every command that does something, by its whole name. */

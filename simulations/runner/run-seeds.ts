@@ -1,0 +1,43 @@
+import type { Report } from '../report/contract.ts'
+import type { Scenario } from '../scenario/contract.ts'
+import type { SimulatedHandler } from './app.ts'
+import { runVirtual } from './run-virtual.ts'
+
+export interface SimulationProgress {
+  /** From 1. */
+  readonly run: number
+  readonly runs: number
+  readonly seed: number
+  /** Simulated time of this run, and how long it will be, ms. */
+  readonly simulatedMs: number
+  readonly totalMs: number
+}
+
+export interface SeedsInit {
+  readonly scenarioOf: (seed: number) => Scenario
+  readonly first: number
+  /** So many consecutive seeds, until one fails. */
+  readonly runs: number
+  /** The command that repeats the run of a seed; default: the scenario by its name. */
+  readonly replayOf?: ((seed: number) => string) | undefined
+  readonly handlers?: Readonly<Record<string, SimulatedHandler>> | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: SimulationProgress) => void) | undefined
+}
+
+/** The report of the first run that failed, or else of the last. Rejects with ERR_SCENARIO, ERR_ABORTED. */
+export async function runSeeds(init: SeedsInit): Promise<Report> {
+  const { first, handlers, onProgress, replayOf, runs, scenarioOf, signal } = init
+  for (let run = 1; ; run++) {
+    const seed = first + run - 1
+    const { report } = await runVirtual({
+      scenario: scenarioOf(seed),
+      seed,
+      handlers,
+      signal,
+      replay: replayOf?.(seed),
+      onProgress: (simulatedMs, totalMs) => onProgress?.({ run, runs, seed, simulatedMs, totalMs })
+    })
+    if (!report.ok || run >= runs) return { ...report, runs: run }
+  }
+}
