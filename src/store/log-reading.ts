@@ -46,7 +46,7 @@ export class LogReading {
   ): Promise<LogEntry[]> {
     const slot = this.#components.mirror().log(ref)
     if (slot === undefined) return []
-    if (slot.unwritten({ from, to: from }).length > 0) await this.#settled()
+    await this.#written(slot, { from, to: from })
     const range = {
       from: Math.max(from, slot.committed.floor),
       to: options.to ?? Number.MAX_SAFE_INTEGER,
@@ -59,6 +59,7 @@ export class LogReading {
   async before(ref: LogRef, before: number, maxBytes: number): Promise<LogEntry[]> {
     const slot = this.#components.mirror().log(ref)
     if (slot === undefined) return []
+    await this.#written(slot, { from: 0, to: before - 1 })
     const rows = await this.guard(() =>
       readRowsBefore(this.#components.level(), slot, { before, maxBytes })
     )
@@ -68,6 +69,7 @@ export class LogReading {
   async seek(ref: LogRef, ms: number): Promise<number | undefined> {
     const slot = this.#components.mirror().log(ref)
     if (slot === undefined) return undefined
+    await this.#written(slot, { from: 0, to: Infinity })
     return this.guard(() => seekRow(this.#components.level(), slot, ms))
   }
 
@@ -100,6 +102,14 @@ export class LogReading {
     const read = await this.guard(() => readRows(this.#components.level(), slot, range))
     this.#components.quarantine().take(slot, read)
     return read
+  }
+
+  /**
+   * Resolves when what was accepted of the range until now is on disk: `log` shows it as held already, so a read
+   * that went without it would say that it is not there.
+   */
+  async #written(slot: LogSlot, range: SequenceRange): Promise<void> {
+    if (slot.unwritten(range).length > 0) await this.#settled()
   }
 
   /** Resolves when everything that was accepted until now is written. */

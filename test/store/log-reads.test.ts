@@ -246,6 +246,20 @@ describe('reads of logs', () => {
     await store.stop()
   })
 
+  it('seekLog, readLogBefore: see what was accepted and is not written yet, as log() does', async () => {
+    const store = await openStore(await memoryDisk())
+    const author = new Author()
+    const records = author.many(4)
+    const appended = [append(store, records.slice(0, 2)), append(store, records.slice(2))]
+    expect(store.log(author.ref)?.head).toBe(4)
+    expect(await store.seekLog(author.ref, 0)).toBe(1)
+    const more = append(store, author.many(2))
+    const before = await store.readLogBefore(author.ref, 7)
+    expect(before.at(-1)?.head.header.first).toBe(6)
+    await Promise.all([...appended, more])
+    await store.stop()
+  })
+
   it('flush: what was appended before it survives a power loss, whatever is lost of the rest', async () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(20), fc.nat(20), fc.nat(5), async (before, after, kept) => {
