@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Random, seededRandom, shuffled } from '../../src/core/random.ts'
-import { Collected, EngineMesh, type MeshNode } from '../fixtures/engine-mesh.ts'
+import { type Collected, EngineMesh, type MeshNode } from '../fixtures/engine-mesh.ts'
 import { eventually, full } from '../processes/skein-process.ts'
 
 const NODES = 4
