@@ -19,15 +19,20 @@ export interface SyncFloorsInit {
 
 /** A record's age may have grown on the way by so much, ms: what is asked for by age is asked for with this in hand. */
 const AGE_MARGIN_MS = 5_000
+/** Clocks may have been set while nodes were off, and ages with them: more is asked for, ms, by who was off itself. */
+const OFF_MARGIN_MS = 3_600_000
 
 /** What of a log nobody here wants, or will get: said to the store, which then does not wait for it. */
 export class SyncFloors {
   readonly #components: SyncFloorsComponents
   readonly #init: SyncFloorsInit
+  /** Wall clock, ms. */
+  readonly #startedAt: number
 
   constructor(components: SyncFloorsComponents, init: SyncFloorsInit) {
     this.#components = components
     this.#init = init
+    this.#startedAt = components.clock.now()
   }
 
   /** The greatest age that is wanted of a channel, 0 = any, and whether retention sets it. */
@@ -36,7 +41,10 @@ export class SyncFloors {
     const since = membership.since(channel)
     const kept = this.#init.maxAgeMs(channel)
     const wanted =
-      typeof since === 'number' ? Math.max(0, clock.now() - since) + AGE_MARGIN_MS : Infinity
+      typeof since === 'number'
+        ? Math.max(0, clock.now() - since) +
+          (since < this.#startedAt ? OFF_MARGIN_MS : AGE_MARGIN_MS)
+        : Infinity
     const maxAgeMs = Math.min(kept, wanted)
     return {
       maxAgeMs: Number.isFinite(maxAgeMs) ? Math.max(1, Math.floor(maxAgeMs)) : 0,
