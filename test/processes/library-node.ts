@@ -1,9 +1,30 @@
-import { type ChildProcess, fork } from 'node:child_process'
+import { type ChildProcess, execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { NodeOptions, SubscribeOptions } from '../../src/index.ts'
 
-const worker = fileURLToPath(new URL('./library-worker.ts', import.meta.url))
+const fileOf = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+const library = new URL('../../dist/index.js', import.meta.url).href
+
+let built: string | undefined
+
+/** The worker as JavaScript: it is started hundreds of times, and a loader of TypeScript doubles each start. */
+function worker(): string {
+  if (built !== undefined) return built
+  const folder = mkdtempSync(join(tmpdir(), 'skein-worker-'))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  const options = ['--ignoreConfig', '--noCheck', '--module', 'nodenext', '--target', 'es2023']
+  const compiler = fileOf('../../node_modules/typescript/bin/tsc')
+  const source = fileOf('./library-worker.ts')
+  const rewrite = ['--rewriteRelativeImportExtensions', '--rootDir', fileOf('../..')]
+  execFileSync(process.execPath, [compiler, ...options, ...rewrite, '--outDir', folder, source])
+  built = join(folder, 'test/processes/library-worker.js')
+  return built
+}
 
 export type Command =
   | { readonly op: 'start'; readonly options: NodeOptions }
@@ -119,8 +140,8 @@ export class LibraryNode {
 
   /** A process with a node in it. `execArgv` goes to Node, for profiles. */
   async start(execArgv: readonly string[] = []): Promise<readonly string[]> {
-    const child = fork(worker, [], {
-      execArgv: ['--import', 'tsx', ...execArgv],
+    const child = fork(worker(), [library], {
+      execArgv: [...execArgv],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc']
     })
     this.#child = child

@@ -3,8 +3,8 @@ import { createHash, type Hash } from 'node:crypto'
 import type * as skein from '../../src/index.ts'
 import type { Command, Log, Report, Request, Tally } from './library-node.ts'
 
-const entry = new URL('../../dist/index.js', import.meta.url)
-const { createNode } = (await import(entry.href)) as typeof skein
+const [library = ''] = process.argv.slice(2)
+const { createNode } = (await import(library)) as typeof skein
 
 /** Unconfirmed at once: enough for full batches, and far below what a node holds. */
 const WINDOW = 2048
