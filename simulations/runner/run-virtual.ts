@@ -43,6 +43,8 @@ const SLICE_MS = 1000
 /** In a big mesh presence alone would be most of the work: the interval grows with its size, ms a node. */
 const PRESENCE_MS_PER_NODE = 100
 const BIG_MESH = 50
+/** Where no bit flips, reading everything again and again finds nothing and takes most of a quiet hour. */
+const SCRUB_BYTES = 16 * 1024
 
 /** Runs a scenario in virtual time. Throws ERR_SCENARIO for what this tier cannot do, ERR_ABORTED. */
 export async function runVirtual(init: VirtualRunInit): Promise<VirtualRun> {
@@ -132,6 +134,9 @@ class Run {
       {
         node,
         presenceIntervalMs: count > BIG_MESH ? count * PRESENCE_MS_PER_NODE : undefined,
+        scrubBytes: scenario.faults.some(({ kind }) => kind === 'corrupt')
+          ? undefined
+          : SCRUB_BYTES,
         onBorn: (peer) => this.#recorder.named(peer, name),
         onUp: (life) => {
           this.#recorder.add({ kind: 'started', node: name })

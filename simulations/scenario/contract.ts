@@ -30,7 +30,7 @@ export interface ScenarioNode {
   readonly disk: { readonly kind: 'disk' | 'memory'; readonly sizeBytes: number | undefined }
 }
 
-export type RetentionKey = 'maxAgeMs' | 'maxBytes' | 'maxMessages' | 'keepLast'
+type RetentionKey = 'maxAgeMs' | 'maxBytes' | 'maxMessages' | 'keepLast'
 
 /** What every link is like while nothing is broken. */
 export interface NetworkBase {

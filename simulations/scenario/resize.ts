@@ -1,5 +1,6 @@
 import { SkeinError } from '../../src/core/errors.ts'
 import type { NodeSelector, Scenario } from './contract.ts'
+import { selectorsOf } from './resolve.ts'
 import { selectorProblem } from './selectors.ts'
 
 /**
@@ -28,11 +29,7 @@ export function withNodes(scenario: Scenario, count: number): Scenario {
 function termsOf({ faults, publishers, sends, subscriptions }: Scenario): readonly string[] {
   const selectors: NodeSelector[] = [...publishers, ...subscriptions].map(({ nodes }) => nodes)
   for (const { from, to } of sends) selectors.push(from, to)
-  for (const fault of faults) {
-    if ('nodes' in fault) selectors.push(fault.nodes)
-    else if (fault.links.kind === 'of') selectors.push(fault.links.nodes)
-    else if (fault.links.kind === 'between') selectors.push(...fault.links.groups)
-  }
+  for (const fault of faults) selectors.push(...selectorsOf(fault))
   return selectors.flat()
 }
 

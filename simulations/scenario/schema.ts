@@ -151,7 +151,7 @@ const send = strict({
   ttl: span.optional()
 })
 
-export const ALLOWANCES = [
+const ALLOWANCES = [
   'unacknowledged',
   'crash',
   'power-loss',

@@ -26,6 +26,8 @@ export interface SimulatedNodeInit {
   readonly node: ScenarioNode
   /** See `EngineInit.presenceIntervalMs`. */
   readonly presenceIntervalMs?: number | undefined
+  /** See `UpkeepInit.scrubBytes`. */
+  readonly scrubBytes?: number | undefined
   /** A life has an identity; it is not open for work yet. */
   readonly onBorn: (peer: string) => void
   /** A life is open for work. */
@@ -214,7 +216,7 @@ export class SimulatedNode {
   }
 
   #engineInit(retention: ConstructorParameters<typeof Engine>[1]['retention']) {
-    const { node, presenceIntervalMs } = this.#init
+    const { node, presenceIntervalMs, scrubBytes } = this.#init
     const remembers = node.disk.kind === 'disk'
     return {
       name: node.name,
@@ -222,7 +224,8 @@ export class SimulatedNode {
       keep: node.keep,
       custodian: node.custodian ?? remembers,
       remembers,
-      presenceIntervalMs
+      presenceIntervalMs,
+      scrubBytes
     }
   }
 

@@ -1,6 +1,8 @@
 import type { Random } from '../../src/core/random.ts'
+import type { RecordHead } from '../../src/wire/record.ts'
 import type { NetworkBase } from '../scenario/contract.ts'
 import type { VirtualDisk, VirtualNetwork, VirtualTime } from './contract.ts'
+import { createSharedVerify } from './shared-verify.ts'
 import { createDisk, createNetwork, createTime } from './stand-ins.ts'
 
 export interface WorldInit {
@@ -14,6 +16,7 @@ export interface World {
   readonly time: VirtualTime
   readonly network: VirtualNetwork
   /** `name` tells its generator from others. */
+  readonly verify: (head: RecordHead) => boolean
   readonly createDisk: (name: string, sizeBytes: number | undefined) => VirtualDisk
 }
 
@@ -22,6 +25,7 @@ export function createWorld({ network, random }: WorldInit): World {
   return {
     time,
     network: createNetwork(time, network.latencyMs),
+    verify: createSharedVerify(),
     createDisk: (name) => createDisk(random(`disk ${name}`))
   }
 }

@@ -62,6 +62,8 @@ export interface EngineInit {
   readonly remembers: boolean
   /** Shortest time between two announcements, ms; for simulations. */
   readonly presenceIntervalMs?: number | undefined
+  /** See `UpkeepInit.scrubBytes`; for simulations, which run through hours of it in seconds. */
+  readonly scrubBytes?: number | undefined
 }
 
 export interface EngineEvents {

@@ -13,6 +13,8 @@ export interface UpkeepInit {
   readonly retention: (channel: string) => RetentionPolicy
   /** What every known durable subscriber of a channel has. */
   readonly received: (channel: string) => Promise<Received | undefined>
+  /** Bytes of a piece of the background check. Default 2 MiB. */
+  readonly scrubBytes?: number | undefined
 }
 
 /** Between two looks at what retention takes, ms. */
@@ -40,7 +42,7 @@ export class Upkeep {
       every(clock, TRIM_MS, () => this.#run(() => this.trim())),
       every(clock, SCRUB_MS, () =>
         this.#run(async () => {
-          await store.scrub(SCRUB_BYTES)
+          await store.scrub(this.#init.scrubBytes ?? SCRUB_BYTES)
         })
       )
     )
