@@ -50,6 +50,7 @@ const SCRUB_BYTES = 16 * 1024
 export async function runVirtual(init: VirtualRunInit): Promise<VirtualRun> {
   const { replay, scenario, seed } = init
   assertPossible(scenario)
+  assertHandlers(init)
   const began = systemClock.monotonic()
   const run = new Run(init)
   try {
@@ -235,4 +236,15 @@ function assertPossible({ name, subscriptions, tiers }: Scenario): void {
   if (grouped !== undefined) {
     throw impossible(`subscription '${grouped.label}' has a group, which nodes do not know yet`)
   }
+}
+
+function assertHandlers({ handlers = {}, scenario }: VirtualRunInit): void {
+  const labels = [...new Set(scenario.subscriptions.map(({ label }) => label))]
+  const unknown = Object.keys(handlers).find((label) => !labels.includes(label))
+  if (unknown === undefined) return
+  throw new SkeinError(
+    'ERR_OPTIONS',
+    `handlers: no subscription has the label '${unknown}'; there are ${labels.join(', ')}`,
+    { details: { option: 'handlers' } }
+  )
 }
