@@ -30,23 +30,22 @@ export const inboxMessages: Checker = (trace) => {
     }
   }
   for (const [id, { received, receipt, to, unreceived }] of letters) {
-    if (unreceived || (received > 0 && receipt)) continue
-    const what =
-      received > 0
-        ? 'an inbox message was received, and no receipt came back'
-        : 'an inbox message never came, and its sender was not told'
-    blame(id)(to, what)
+    // A receipt is for what lies on the recipient's disk: its application may get it later, but must get it.
+    if (receipt && received === 0) {
+      blame(id)(to, 'a receipt came for an inbox message that never came')
+    } else if (!unreceived && received === 0) {
+      blame(id)(to, 'an inbox message never came, and its sender was not told')
+    } else if (!unreceived && !receipt) {
+      blame(id)(to, 'an inbox message was received, and no receipt came back')
+    }
   }
   return violations
 }
 
 function follow(letter: Letter, event: TraceEvent, blame: Blame): void {
   if (event.kind === 'unreceived') letter.unreceived = true
-  else if (event.kind === 'receipt') {
-    letter.receipt = true
-    if (letter.received > 0) return
-    blame(letter.to, 'a receipt came for an inbox message that was not received')
-  } else if (event.kind === 'received') {
+  else if (event.kind === 'receipt') letter.receipt = true
+  else if (event.kind === 'received') {
     if (letter.to !== event.node) {
       blame(event.node, `an inbox message for ${letter.to} came to ${event.node}`)
     } else if (++letter.received > 1) blame(event.node, 'an inbox message was received twice')
