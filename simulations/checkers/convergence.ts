@@ -1,5 +1,5 @@
 import type { Trace, Violation } from '../trace.ts'
-import { type TraceIndex, indexTrace, owes } from './trace-index.ts'
+import { type TraceIndex, owes } from './trace-index.ts'
 
 /** From a moment in which nothing was broken any more to the next fault. */
 export interface QuietTime {
@@ -16,11 +16,6 @@ export interface QuietTime {
  * After every heal that leaves nothing broken, every durable subscriber that is not slow on purpose has all that was
  * confirmed before, within `withinMs`; not looked at where the next fault came sooner. Needs `at` in the trace.
  */
-export function convergence(trace: Trace, withinMs: number): Violation[] {
-  return findUnconverged(indexTrace(trace), withinMs).violations
-}
-
-/** As `convergence`, over a trace that was indexed already; tells how long each took, too. */
 export function findUnconverged(
   index: TraceIndex,
   withinMs: number

@@ -1,5 +1,5 @@
-import type { Trace, Violation } from '../trace.ts'
-import { type TraceIndex, indexTrace } from './trace-index.ts'
+import type { Violation } from '../trace.ts'
+import type { TraceIndex } from './trace-index.ts'
 
 /** Different messages handed over, by label of the subscription; `total` is the sum. */
 export function countDelivered({ messages, subscriptions }: TraceIndex): Map<string, number> {
@@ -14,14 +14,6 @@ export function countDelivered({ messages, subscriptions }: TraceIndex): Map<str
 }
 
 /** Exactly as many different messages were handed over as expected. */
-export function deliveredCounts(
-  trace: Trace,
-  expected: Readonly<Record<string, number>>
-): Violation[] {
-  return compareCounts(countDelivered(indexTrace(trace)), expected)
-}
-
-/** As `deliveredCounts`, with what was counted. */
 export function compareCounts(
   counts: ReadonlyMap<string, number>,
   expected: Readonly<Record<string, number>>
