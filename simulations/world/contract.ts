@@ -45,6 +45,8 @@ export interface VirtualDisk extends Pick<
   crash(unsynced: 'keep' | 'lose' | 'torn'): void
   /** No space is left: writes fail with ENOSPC. */
   setFull(full: boolean): void
+  /** Writes fail, as on a broken disk. */
+  setFailing(failing: boolean): void
   /** Each operation takes so long, ms of simulated time; 0 = none. */
   setLatency(ms: number): void
   /** Flips so many random bits in stored values. */

@@ -93,6 +93,7 @@ export function createDisk(_: Random): VirtualDisk {
     attach: (clock) => { _clock = clock; void _clock },
     crash: () => {},
     setFull: () => {},
+    setFailing: () => {},
     setLatency: () => {},
     corrupt: () => {}
   }
