@@ -6,6 +6,7 @@ import type { PublisherLoad } from '../scenario/contract.ts'
 import { fillTopic } from '../scenario/topic-pattern.ts'
 import type { VirtualTime } from '../world/contract.ts'
 import type { Life, SimulatedNode } from '../world/simulated-node.ts'
+import type { Excuses } from './excuses.ts'
 import { drawSize } from './population.ts'
 import type { Recorder } from './recorder.ts'
 import { schedule } from './rhythm.ts'
@@ -14,6 +15,7 @@ export interface PublisherComponents {
   readonly time: VirtualTime
   readonly recorder: Recorder
   readonly random: Random
+  readonly excuses: Excuses
 }
 
 /** One node's share of a load: what falls into a time in which it is down or paused is not made up for. */
@@ -40,7 +42,7 @@ interface Publication {
 }
 
 async function publish(
-  { recorder, time }: PublisherComponents,
+  { excuses, recorder }: PublisherComponents,
   { life, load, n, node, size }: Publication
 ): Promise<void> {
   const topic = fillTopic(load.topic, node.name, n)
@@ -56,11 +58,9 @@ async function publish(
     if (!life.alive) return
     const ref = recorder.ref(id)
     // What was only handed to the network is promised to nobody.
-    if (load.confirm !== 'sent') recorder.add({ kind: 'confirmed', message: ref, topic })
-    if (load.ttlMs === undefined) return
-    const { channel, publisher, sequence, session } = ref
-    const log = { publisher, session, channel, from: sequence, to: sequence }
-    time.schedule(load.ttlMs, () => recorder.add({ kind: 'excused', ...log, reason: 'expired' }))
+    if (load.confirm === 'sent') return
+    recorder.add({ kind: 'confirmed', message: ref, topic })
+    excuses.confirmed(ref, { topic, key, ttlMs: load.ttlMs })
   } catch (error) {
     if (!life.alive) return
     recorder.add({ kind: 'rejected', node: node.name, code: toSkeinError(error).code })

@@ -12,6 +12,7 @@ import type { Trace } from '../trace.ts'
 import { SimulatedNode } from '../world/simulated-node.ts'
 import { createWorld, type World } from '../world/world.ts'
 import type { SimulatedHandler } from './app.ts'
+import { Excuses } from './excuses.ts'
 import { Letters } from './letters.ts'
 import { partSeed, Population } from './population.ts'
 import { startPublisher } from './publisher.ts'
@@ -71,6 +72,7 @@ class Run {
   readonly #population = new Population()
   readonly #recorder: Recorder
   readonly #letters: Letters
+  readonly #excuses: Excuses
   #bug: { readonly error: unknown } | undefined
 
   constructor(init: VirtualRunInit) {
@@ -80,6 +82,7 @@ class Run {
     const { time } = this.#world
     this.#recorder = new Recorder(() => time.nowMs)
     this.#letters = new Letters(this.#recorder)
+    this.#excuses = new Excuses(time, this.#recorder, scenario)
     for (const node of scenario.nodes) this.#population.add(this.#createNode(node))
     for (const { joinMs, name } of scenario.nodes) {
       time.schedule(joinMs, () => this.#population.join(name))
@@ -141,6 +144,7 @@ class Run {
         onBorn: (peer) => this.#recorder.named(peer, name),
         onUp: (life) => {
           this.#recorder.add({ kind: 'started', node: name })
+          this.#excuses.follow(life)
           this.#population.up(name, life)
         },
         onDown: (how) => {
@@ -159,7 +163,8 @@ class Run {
     for (const [place, load] of scenario.publishers.entries()) {
       for (const name of this.#select(load.nodes)) {
         const random = this.#random(`publisher ${place} ${name}`)
-        const components = { time: this.#world.time, recorder: this.#recorder, random }
+        const own = { time: this.#world.time, recorder: this.#recorder, random }
+        const components = { ...own, excuses: this.#excuses }
         startPublisher(components, this.#population.node(name), load)
       }
     }
