@@ -110,12 +110,12 @@ interface Timed {
   readonly forMs: number | undefined
 }
 
-interface OnLinks extends Timed {
+export interface OnLinks extends Timed {
   readonly links: LinkScope
   readonly direction: Direction
 }
 
-interface OnNodes extends Timed {
+export interface OnNodes extends Timed {
   readonly nodes: NodeSelector
 }
 

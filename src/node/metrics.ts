@@ -2,21 +2,22 @@ import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import type { Transport } from '../mesh/contract.ts'
 import type { DeliveryStats } from '../delivery/subscription.ts'
 import type { Gaps } from '../replication/gaps.ts'
-import type { PublisherStats } from '../replication/batch.ts'
-import type { ReceiverStats } from '../replication/receiver.ts'
-import type { Store } from '../store/contract.ts'
+import type { Engine } from './engine.ts'
+import { meshCounters, meshGauges, type MeshMetricsComponents } from './mesh-metrics.ts'
 
-export interface MetricsComponents {
-  readonly store: Store
-  readonly transport: Transport
-  readonly gaps: Gaps
-  readonly publisher: { readonly stats: PublisherStats; readonly backlogBytes: number }
-  readonly receiver: { readonly stats: ReceiverStats }
-  readonly subscriptions: { readonly stats: DeliveryStats; readonly openCount: number }
-}
+export type MetricsComponents = Pick<
+  Engine,
+  'store' | 'transport' | 'gaps' | 'publisher' | 'receiver' | 'subscriptions'
+> &
+  MeshMetricsComponents
 
 type Reading = number | (() => Iterable<readonly [Record<string, string>, number]>)
-type Row = readonly [name: string, help: string, read: () => Reading, labels?: readonly string[]]
+export type Row = readonly [
+  name: string,
+  help: string,
+  read: () => Reading | Promise<Reading>,
+  labels?: readonly string[]
+]
 
 /** Conditions a store can be in; one gauge each, so that an alert can name it. */
 const CONDITIONS = ['open', 'full', 'failed', 'broken', 'closed'] as const
@@ -25,27 +26,30 @@ const CONDITIONS = ['open', 'full', 'failed', 'broken', 'closed'] as const
 export function createMetrics(components: MetricsComponents): { text(): Promise<string> } {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry, prefix: 'skein_' })
-  for (const [name, help, read, labels] of counters(components)) {
+  for (const [name, help, read, labels] of [...counters(components), ...meshCounters(components)]) {
     const counter = new Counter({
       name,
       help,
       labelNames: [...(labels ?? [])],
       registers: [registry],
-      collect() {
+      async collect() {
+        const reading = await read()
         this.reset()
-        report(read(), (value, at) => (at === undefined ? this.inc(value) : this.inc(at, value)))
+        report(reading, (value, at) => (at === undefined ? this.inc(value) : this.inc(at, value)))
       }
     })
     void counter
   }
-  for (const [name, help, read, labels] of gauges(components)) {
+  for (const [name, help, read, labels] of [...gauges(components), ...meshGauges(components)]) {
     const gauge = new Gauge({
       name,
       help,
       labelNames: [...(labels ?? [])],
       registers: [registry],
-      collect() {
-        report(read(), (value, at) => (at === undefined ? this.set(value) : this.set(at, value)))
+      async collect() {
+        report(await read(), (value, at) =>
+          at === undefined ? this.set(value) : this.set(at, value)
+        )
       }
     })
     void gauge
@@ -164,16 +168,6 @@ function networkCounters(transport: Transport): Row[] {
 
 function gauges({ gaps, publisher, store, subscriptions, transport }: MetricsComponents): Row[] {
   return [
-    [
-      'skein_peers',
-      'Peers, by state.',
-      () => () => {
-        const peers = transport.peers()
-        const up = peers.filter((peer) => peer.connected).length
-        return [[{ state: 'up' }, up] as const, [{ state: 'down' }, peers.length - up] as const]
-      },
-      ['state']
-    ],
     [
       'skein_network_buffered_bytes',
       'Bytes waiting in outbound buffers.',

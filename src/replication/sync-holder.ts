@@ -206,8 +206,10 @@ class HolderSession {
   /** The logs in those buckets of a channel whose digests are not the peer's. */
   #differing({ channel, digests }: AskedChannel): LogState[] {
     const logs = this.#components.store.logs(channel).filter((log) => this.#isShown(log))
-    // Who sent to that inbox wants to hear of receipts, of which digests say nothing.
-    if (channel.startsWith('@') && channel !== `@${this.#init.stream.peer}`) return logs
+    // Digests say nothing of receipts. Who sent to that inbox wants to hear of them; whose inbox it is sees by what is
+    // still held for it that its own did not arrive.
+    if (channel === `@${this.#init.stream.peer}`) return logs.filter((log) => isHeld(log))
+    if (channel.startsWith('@')) return logs
     const buckets = digests.length / DIGEST_BYTES
     const own = logDigests(logs.map(entryOf), buckets)
     const differs = Array.from({ length: buckets }, (_, bucket) => {
@@ -230,7 +232,7 @@ class HolderSession {
 
   #isShown(log: LogState): boolean {
     if (!this.#mayRead(log)) return false
-    return heldRanges(log).length > 0 || this.#components.receipts.held(log) !== undefined
+    return isHeld(log) || this.#components.receipts.held(log) !== undefined
   }
 
   /** An inbox is for its owner, and each log in it also for who wrote it. */
@@ -390,6 +392,10 @@ class HolderSession {
 function isOlder(log: LogState, last: number, young = Infinity): boolean {
   const end = Math.min(last, young - 1)
   return heldRanges(entryOf(log).held).some(({ from, to }) => to >= end && from < young)
+}
+
+function isHeld(log: LogState): boolean {
+  return heldRanges(log).length > 0
 }
 
 function endOf(entries: readonly LogEntry[]): number {

@@ -72,6 +72,11 @@ export class ProxiedMesh {
     this.#proxy(Math.min(a, b), Math.max(a, b)).cut()
   }
 
+  /** Breaks the connections between two. */
+  drop(a: number, b: number): void {
+    this.#proxy(Math.min(a, b), Math.max(a, b)).drop()
+  }
+
   heal(a: number, b: number): void {
     this.#proxy(Math.min(a, b), Math.max(a, b)).heal()
   }

@@ -31,6 +31,11 @@ export class TcpProxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.pause()
   }
 
+  /** Breaks what is connected, as a device does that loses its carrier. */
+  drop(): void {
+    for (const pair of this.#pairs) for (const socket of pair) socket.destroy()
+  }
+
   /** What was connected before the cut goes on where it was; what was tried during the cut is gone. */
   heal(): void {
     this.#cut = false

@@ -28,4 +28,25 @@ describe('simulations: what was found once stays fixed', () => {
     const report = await simulate(parseScenario(yaml, { file: 'regression.yaml' }))
     expect(report.violations).toEqual([])
   })
+
+  it('a receipt that was on its way when its sender went down is shown again', async () => {
+    // A message takes three journeys of 300 ms to arrive, and its receipt one more.
+    for (let crashMs = 4100; crashMs < 5400; crashMs += 100) {
+      const yaml = `
+name: receipt-under-way
+description: The sender crashes when all its messages have arrived and a receipt has not.
+nodes: 2
+network: { latency: 300ms, jitter: 0ms }
+workload:
+  sends:
+    - { from: n1, to: n2, topic: note, rate: 1, starts: 1s, until: 5s }
+timeline:
+  - { at: ${crashMs}ms, crash: n1, for: 3s }
+end: 10s
+drain: 40s
+`
+      const report = await simulate(parseScenario(yaml, { file: 'regression.yaml' }))
+      expect({ crashMs, broken: report.violations }).toEqual({ crashMs, broken: [] })
+    }
+  })
 })
