@@ -3,7 +3,8 @@ import type { RecordHead } from '../../src/wire/record.ts'
 import type { NetworkBase } from '../scenario/contract.ts'
 import type { VirtualDisk, VirtualNetwork, VirtualTime } from './contract.ts'
 import { createSharedVerify } from './shared-verify.ts'
-import { createDisk, createNetwork, createTime } from './stand-ins.ts'
+import { createDisk, createNetwork } from './stand-ins.ts'
+import { createVirtualTime } from './virtual-time.ts'
 
 export interface WorldInit {
   /** An independent generator for each part of the world. */
@@ -21,7 +22,7 @@ export interface World {
 }
 
 export function createWorld({ network, random }: WorldInit): World {
-  const time = createTime()
+  const time = createVirtualTime()
   return {
     time,
     network: createNetwork(time, network.latencyMs),
