@@ -110,12 +110,12 @@ interface Timed {
   readonly forMs: number | undefined
 }
 
-export interface OnLinks extends Timed {
+interface OnLinks extends Timed {
   readonly links: LinkScope
   readonly direction: Direction
 }
 
-export interface OnNodes extends Timed {
+interface OnNodes extends Timed {
   readonly nodes: NodeSelector
 }
 

@@ -160,7 +160,7 @@ const FAULTS: Readonly<Record<FaultKind, z.ZodType<Fault>>> = {
 export const FAULT_KINDS = Object.keys(FAULTS) as readonly FaultKind[]
 
 /** One entry of the timeline: `at`, one fault, and what belongs to that fault. */
-export const fault = z.unknown().transform((entry, context): Fault => {
+export const fault: z.ZodType<Fault, unknown> = z.unknown().transform((entry, context): Fault => {
   const fail = (message: string): never => {
     context.addIssue({ code: 'custom', message })
     return z.NEVER

@@ -4,7 +4,7 @@ import { ProtoReader, recordError } from '../wire/protobuf.ts'
 import { isSession } from '../wire/session.ts'
 
 /** One message of a record that was published under an id. */
-export interface IdOfMessage {
+interface IdOfMessage {
   readonly sequence: number
   readonly id: string
   /** SHA-256 of what the id stands for, 32 bytes. */

@@ -127,7 +127,7 @@ function refuse(log: HeldLog, link: Link): Place | undefined {
 
 /** Does the record belong into a range that was skipped? */
 export function isFilling({ skipped }: HeldLog, link: SequenceRange): boolean {
-  return skipped.length > 0 && skipped.some(({ from, to }) => from <= link.from && link.to <= to)
+  return skipped.some(({ from, to }) => from <= link.from && link.to <= to)
 }
 
 /** With a record in a range that had been given up: the digest of what ends with it is known again. */

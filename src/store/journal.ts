@@ -66,7 +66,7 @@ export class Journal {
     while (slot.journaled < slot.committed.head) {
       const next = slot.journaled + 1
       const { voids } = slot.committed
-      const isVoid = voids.length > 0 && voids.some(({ from, to }) => from <= next && next <= to)
+      const isVoid = voids.some(({ from, to }) => from <= next && next <= to)
       // What fills a range that was given up is journaled when it is written, as a late one.
       const pending = isVoid ? undefined : slot.pending.get(next)
       // What is in memory goes in at once: after this commit it would have to be read.

@@ -8,7 +8,7 @@ import { isChannel } from './topic.ts'
 export const PRESENCE_CHANNEL = '$presence'
 
 /** How far one durable subscription of the announcing node is behind, in messages. */
-export interface SubscriptionLag {
+interface SubscriptionLag {
   readonly name: string
   readonly lag: number
 }

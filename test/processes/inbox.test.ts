@@ -24,17 +24,15 @@ async function node(
 ): Promise<NodeProcess> {
   const folder = await temporaryFolder(onTestFinished)
   const process = new NodeProcess(folder, [
-    ...[
-      '--mesh',
-      mesh,
-      '--name',
-      name,
-      '--keep',
-      'open/#',
-      '--no-mdns',
-      '--listen',
-      `/ip4/127.0.0.1/tcp/${await freePort()}`
-    ],
+    '--mesh',
+    mesh,
+    '--name',
+    name,
+    '--keep',
+    'open/#',
+    '--no-mdns',
+    '--listen',
+    `/ip4/127.0.0.1/tcp/${await freePort()}`,
     ...others.flatMap((other) => ['--join', other.ready.listen[0] ?? ''])
   ])
   onTestFinished(async () => {

@@ -34,24 +34,27 @@ describe('simulations: table', () => {
         const table = new SortedTable()
         const model = new Map<string, Buffer>()
         const views: { view: ReturnType<SortedTable['view']>; was: string[] }[] = []
+        const replaced: (Buffer | undefined)[][] = []
         const sorted = (): string[] => [...model].map(([k, v]) => `${k}=${v.toString()}`).toSorted()
         const seen = ({ leaves }: { leaves: readonly { keys: string[]; values: Buffer[] }[] }) =>
           leaves.flatMap(({ keys, values }) => keys.map((k, i) => `${k}=${values[i]?.toString()}`))
         for (const [i, { do: what, key: k }] of steps.entries()) {
+          if (what === 'view') views.push({ view: table.view(), was: sorted() })
+          const closed = what === 'close' ? views.splice(0, 1) : []
+          for (const { view, was } of closed) {
+            expect(seen(view)).toEqual(was)
+            table.close(view)
+          }
+          const before = model.get(k)
           if (what === 'set') {
-            expect(table.set(k, key(`${i}`))).toEqual(model.get(k))
             model.set(k, key(`${i}`))
+            replaced.push([table.set(k, key(`${i}`)), before])
           } else if (what === 'delete') {
-            expect(table.delete(k)).toEqual(model.get(k))
             model.delete(k)
-          } else if (what === 'view') views.push({ view: table.view(), was: sorted() })
-          else {
-            const [one] = views.splice(0, 1)
-            if (one === undefined) continue
-            expect(seen(one.view)).toEqual(one.was)
-            table.close(one.view)
+            replaced.push([table.delete(k), before])
           }
         }
+        for (const [was, expected] of replaced) expect(was).toEqual(expected)
         for (const { view, was } of views) expect(seen(view)).toEqual(was)
         const last = table.view()
         expect(seen(last)).toEqual(sorted())
