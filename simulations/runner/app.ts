@@ -3,7 +3,7 @@ import { LIMITS } from '../../src/core/limits.ts'
 import type { Message } from '../../src/delivery/contract.ts'
 import type { Data, PublishOptions, Published } from '../../src/node/contract.ts'
 import { outgoing } from '../../src/node/outgoing.ts'
-import type { Life } from '../world/simulated-node.ts'
+import type { Life } from './contract.ts'
 import type { Recorder } from './recorder.ts'
 
 /** What an application under test sees of the simulated node that it runs on. */

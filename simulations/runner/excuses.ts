@@ -1,21 +1,20 @@
 import type { PublisherLoad, Scenario } from '../scenario/contract.ts'
 import type { MessageRef, TraceEvent } from '../trace.ts'
-import type { VirtualTime } from '../world/contract.ts'
-import type { Life } from '../world/simulated-node.ts'
+import type { RunTime } from './contract.ts'
 import type { Recorder } from './recorder.ts'
 
 type Reason = Extract<TraceEvent, { kind: 'excused' }>['reason']
 
 /** Writes down which messages nobody is owed any more: as the scenario says, or as their publisher's store says. */
 export class Excuses {
-  readonly #time: VirtualTime
+  readonly #time: RunTime
   readonly #recorder: Recorder
   /** The least that any node keeps of a topic and key; undefined = every message. */
   readonly #keepLast: number | undefined
   readonly #newest = new Map<string, MessageRef[]>()
   readonly #floors = new Map<string, number>()
 
-  constructor(time: VirtualTime, recorder: Recorder, { nodes }: Scenario) {
+  constructor(time: RunTime, recorder: Recorder, { nodes }: Scenario) {
     this.#time = time
     this.#recorder = recorder
     const kept = nodes.flatMap(({ retention: { keepLast } }) => keepLast ?? [])
@@ -41,20 +40,14 @@ export class Excuses {
     this.#excuse(replaced, { from: replaced.sequence, to: replaced.sequence }, 'compacted')
   }
 
-  /** Follows what retention takes from a publisher's own logs. */
-  follow({ engine }: Life): void {
-    const { store, transport } = engine
-    const self = transport.self.id
-    store.events.on('trimmed', ({ channel }) => {
-      if (/^[$@]/.test(channel)) return
-      for (const { floor, publisher, session } of store.logs(channel)) {
-        const name = `${publisher}/${session}/${channel}`
-        if (publisher !== self || floor <= (this.#floors.get(name) ?? 1)) continue
-        this.#floors.set(name, floor)
-        const log = { publisher: this.#recorder.nameOf(publisher), session, channel }
-        this.#excuse(log, { from: 1, to: floor - 1 }, 'trimmed')
-      }
-    })
+  /** Retention took everything below `floor` from a publisher's own log. */
+  trimmed(log: Pick<MessageRef, 'channel' | 'publisher' | 'session'>, floor: number): void {
+    const { channel, publisher, session } = log
+    const name = `${publisher}/${session}/${channel}`
+    if (/^[$@]/.test(channel) || floor <= (this.#floors.get(name) ?? 1)) return
+    this.#floors.set(name, floor)
+    const known = { publisher: this.#recorder.nameOf(publisher), session, channel }
+    this.#excuse(known, { from: 1, to: floor - 1 }, 'trimmed')
   }
 
   #excuse(

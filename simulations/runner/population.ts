@@ -1,6 +1,6 @@
 import { SkeinError } from '../../src/core/errors.ts'
 import type { Random } from '../../src/core/random.ts'
-import type { Life, SimulatedNode } from '../world/simulated-node.ts'
+import type { Life, RunNode } from './contract.ts'
 
 /** Something that happens on one node, in each of its lives. */
 export interface Occupant {
@@ -11,24 +11,24 @@ export interface Occupant {
 }
 
 /** The nodes of a run and what happens on each. */
-export class Population {
-  readonly nodes = new Map<string, SimulatedNode>()
+export class Population<Node extends RunNode = RunNode> {
+  readonly nodes = new Map<string, Node>()
   readonly #joined = new Set<string>()
   readonly #occupants = new Map<string, Occupant[]>()
 
-  add(node: SimulatedNode): void {
+  add(node: Node): void {
     this.nodes.set(node.name, node)
     this.#occupants.set(node.name, [])
   }
 
-  node(name: string): SimulatedNode {
+  node(name: string): Node {
     const node = this.nodes.get(name)
     if (node === undefined) throw new SkeinError('ERR_SCENARIO', `there is no node '${name}'`)
     return node
   }
 
   /** The node, if it takes part by now: what is done to one that has not joined has no effect. */
-  present(name: string): SimulatedNode | undefined {
+  present(name: string): Node | undefined {
     return this.#joined.has(name) ? this.nodes.get(name) : undefined
   }
 

@@ -4,15 +4,14 @@ import type { Random } from '../../src/core/random.ts'
 import { outgoing } from '../../src/node/outgoing.ts'
 import type { PublisherLoad } from '../scenario/contract.ts'
 import { fillTopic } from '../scenario/topic-pattern.ts'
-import type { VirtualTime } from '../world/contract.ts'
-import type { Life, SimulatedNode } from '../world/simulated-node.ts'
+import type { Life, RunNode, RunTime } from './contract.ts'
 import type { Excuses } from './excuses.ts'
 import { drawSize } from './population.ts'
 import type { Recorder } from './recorder.ts'
 import { schedule } from './rhythm.ts'
 
 export interface PublisherComponents {
-  readonly time: VirtualTime
+  readonly time: RunTime
   readonly recorder: Recorder
   readonly random: Random
   readonly excuses: Excuses
@@ -21,7 +20,7 @@ export interface PublisherComponents {
 /** One node's share of a load: what falls into a time in which it is down or paused is not made up for. */
 export function startPublisher(
   components: PublisherComponents,
-  node: SimulatedNode,
+  node: RunNode,
   load: PublisherLoad
 ): void {
   const { random, time } = components
@@ -34,7 +33,7 @@ export function startPublisher(
 }
 
 interface Publication {
-  readonly node: SimulatedNode
+  readonly node: RunNode
   readonly life: Life
   readonly load: PublisherLoad
   readonly n: number

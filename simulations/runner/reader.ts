@@ -1,9 +1,8 @@
 import { type Clock, delay } from '../../src/core/clock.ts'
 import { isSkeinError } from '../../src/core/errors.ts'
-import type { Message, Subscription } from '../../src/delivery/contract.ts'
+import type { Message } from '../../src/delivery/contract.ts'
 import type { Reading, SubscriptionLoad } from '../scenario/contract.ts'
-import type { VirtualTime } from '../world/contract.ts'
-import type { Life } from '../world/simulated-node.ts'
+import type { Life, LifeSubscription, RunTime } from './contract.ts'
 import type { Occupant } from './population.ts'
 
 /** What a reader is told, in the order in which it happens. */
@@ -13,7 +12,9 @@ export interface ReaderInit {
   /** A message was taken; its acknowledgement waits for what is returned, and is not given when that rejects. */
   readonly onMessage: (message: Message, life: Life) => void | Promise<void>
   readonly onAcknowledged: (message: Message) => void
-  readonly onOpen: (subscription: Subscription, life: Life) => void
+  /** Its node went down before what `onMessage` returned was settled. */
+  readonly onUnfinished: (message: Message) => void
+  readonly onOpen: (subscription: LifeSubscription, life: Life) => void
   readonly onClosed: () => void
 }
 
@@ -25,14 +26,16 @@ const RETRY_MOST_MS = 30_000
 
 /** An application on one node that reads one subscription, in each life of the node. */
 export class Reader implements Occupant {
-  readonly #time: VirtualTime
+  readonly #time: RunTime
   readonly #init: ReaderInit
   #life: Life | undefined
-  #subscription: Subscription | undefined
+  #subscription: LifeSubscription | undefined
+  /** What the application is at work at. */
+  #working: Message | undefined
   /** It has its place in time: open from `fromMs` until `untilMs`. */
   #wanted = false
 
-  constructor(time: VirtualTime, init: ReaderInit) {
+  constructor(time: RunTime, init: ReaderInit) {
     this.#time = time
     this.#init = init
     const { fromMs, untilMs } = init.load
@@ -50,6 +53,9 @@ export class Reader implements Occupant {
 
   down(): void {
     this.#life = undefined
+    const working = this.#working
+    this.#working = undefined
+    if (working !== undefined) this.#init.onUnfinished(working)
     this.#ended()
   }
 
@@ -91,11 +97,11 @@ export class Reader implements Occupant {
     if (life.up) this.#open()
   }
 
-  #isOpen(life: Life, subscription: Subscription): boolean {
+  #isOpen(life: Life, subscription: LifeSubscription): boolean {
     return life.alive && this.#subscription === subscription
   }
 
-  async #consume(life: Life, subscription: Subscription): Promise<void> {
+  async #consume(life: Life, subscription: LifeSubscription): Promise<void> {
     const { reading } = this.#init.load
     const iterator = subscription[Symbol.asyncIterator]()
     for (;;) {
@@ -113,7 +119,7 @@ export class Reader implements Occupant {
   async #take(message: Message, life: Life): Promise<void> {
     try {
       const handled = this.#init.onMessage(message, life)
-      if (handled !== undefined) await handled
+      if (handled !== undefined) await this.#work(message, handled, life)
     } catch {
       if (!life.alive) return
       const delayMs = Math.min(RETRY_MOST_MS, RETRY_MS * 2 ** (message.attempt - 1))
@@ -128,6 +134,16 @@ export class Reader implements Occupant {
       // Not acknowledged: it comes again.
       () => undefined
     )
+  }
+
+  async #work(message: Message, handled: Promise<void>, life: Life): Promise<void> {
+    this.#working = message
+    try {
+      await handled
+    } finally {
+      // A later life may be at work at something else by now.
+      if (this.#life === life) this.#working = undefined
+    }
   }
 
   /** Undefined while it reads; else a promise of the time when it goes on, which may never come. */

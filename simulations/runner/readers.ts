@@ -1,13 +1,13 @@
 import type { Message } from '../../src/delivery/contract.ts'
 import type { SubscriptionLoad } from '../scenario/contract.ts'
-import type { VirtualTime } from '../world/contract.ts'
+import type { RunTime } from './contract.ts'
 import { createApp, type SimulatedHandler } from './app.ts'
 import type { Letters } from './letters.ts'
 import { Reader } from './reader.ts'
 import type { Recorder } from './recorder.ts'
 
 export interface ReaderComponents {
-  readonly time: VirtualTime
+  readonly time: RunTime
   readonly recorder: Recorder
 }
 
@@ -63,6 +63,9 @@ export function createSubscriber(
       const ref = recorder.ref(message)
       if (durable) recorder.add({ kind: 'acknowledged', subscription, id: ref.id })
     },
+    onUnfinished: ({ id: message }) => {
+      if (durable) recorder.add({ kind: 'unfinished', subscription, id: recorder.ref(message).id })
+    },
     onClosed: () => {
       if (!durable && opened > 0) recorder.add({ kind: 'unsubscribed', subscription })
     }
@@ -84,7 +87,7 @@ const INBOX_LOAD: SubscriptionLoad = {
 }
 
 /** The application that a node's inbox messages are for. */
-export function createInboxReader(time: VirtualTime, letters: Letters, node: string): Reader {
+export function createInboxReader(time: RunTime, letters: Letters, node: string): Reader {
   const acknowledged = new Set<string>()
   const seen = new Set<string>()
   return new Reader(time, {
@@ -98,6 +101,7 @@ export function createInboxReader(time: VirtualTime, letters: Letters, node: str
       letters.received(id, node)
     },
     onAcknowledged: ({ id }) => void acknowledged.add(id),
+    onUnfinished: () => undefined,
     onClosed: () => undefined
   })
 }

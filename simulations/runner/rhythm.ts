@@ -1,4 +1,4 @@
-import type { VirtualTime } from '../world/contract.ts'
+import type { RunTime } from './contract.ts'
 
 export interface Beat {
   readonly perSecond: number
@@ -9,7 +9,7 @@ export interface Beat {
 
 /** Calls `beat(k)` at `fromMs` + k / `perSecond`, for k from 0, as long as that is before `untilMs`. */
 export function schedule(
-  time: VirtualTime,
+  time: RunTime,
   { fromMs, perSecond, untilMs }: Beat,
   beat: (k: number) => void
 ): void {

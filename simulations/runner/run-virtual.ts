@@ -4,39 +4,21 @@ import { LIMITS } from '../../src/core/limits.ts'
 import { type Logger, silentLogger } from '../../src/core/logger.ts'
 import { seededRandom } from '../../src/core/random.ts'
 import { buildReport } from '../report/build-report.ts'
-import type { Report } from '../report/contract.ts'
-import type { Scenario, ScenarioNode } from '../scenario/contract.ts'
+import type { ScenarioNode } from '../scenario/contract.ts'
 import { scheduleOf } from '../scenario/schedule.ts'
-import { selectNodes } from '../scenario/selectors.ts'
 import type { Trace } from '../trace.ts'
-import { SimulatedNode } from '../world/simulated-node.ts'
+import { type Life, SimulatedNode } from '../world/simulated-node.ts'
 import { createWorld, type World } from '../world/world.ts'
-import type { SimulatedHandler } from './app.ts'
+import type { RunInit, RunResult } from './contract.ts'
 import { Excuses } from './excuses.ts'
-import { Letters } from './letters.ts'
 import { partSeed, Population } from './population.ts'
-import { startPublisher } from './publisher.ts'
-import { createInboxReader, createSubscriber } from './readers.ts'
 import { Recorder } from './recorder.ts'
-import { OutboxWatch, startSender } from './sender.ts'
+import { assertRunnable, totalMsOf } from './runnable.ts'
 import { startTimeline } from './timeline.ts'
+import { Workload } from './workload.ts'
 
-export interface VirtualRunInit {
-  readonly scenario: Scenario
-  readonly seed: number
-  /** Of the scenario's subscriptions, by label. */
-  readonly handlers?: Readonly<Record<string, SimulatedHandler>> | undefined
-  readonly signal?: AbortSignal | undefined
-  /** Called at least every simulated second. */
-  readonly onProgress?: ((simulatedMs: number, totalMs: number) => void) | undefined
+export interface VirtualRunInit extends RunInit {
   readonly logger?: Logger | undefined
-  /** Stands in the report; default see `RunFacts.replay`. */
-  readonly replay?: string | undefined
-}
-
-export interface VirtualRun {
-  readonly report: Report
-  readonly trace: Trace
 }
 
 /** Simulated time between two looks at the signal, ms. */
@@ -48,10 +30,9 @@ const BIG_MESH = 50
 const SCRUB_BYTES = 16 * 1024
 
 /** Runs a scenario in virtual time. Throws ERR_SCENARIO for what this tier cannot do, ERR_ABORTED. */
-export async function runVirtual(init: VirtualRunInit): Promise<VirtualRun> {
+export async function runVirtual(init: VirtualRunInit): Promise<RunResult> {
   const { replay, scenario, seed } = init
-  assertPossible(scenario)
-  assertHandlers(init)
+  assertRunnable(init, 'virtual')
   const began = systemClock.monotonic()
   const run = new Run(init)
   try {
@@ -60,7 +41,7 @@ export async function runVirtual(init: VirtualRunInit): Promise<VirtualRun> {
     run.end()
   }
   const { trace } = run
-  const simulatedMs = totalOf(scenario)
+  const simulatedMs = totalMsOf(scenario)
   const wallMs = Math.round(systemClock.monotonic() - began)
   const facts = { scenario, seed, tier: 'virtual', trace, simulatedMs, wallMs } as const
   return { trace, report: buildReport(replay === undefined ? facts : { ...facts, replay }) }
@@ -69,9 +50,8 @@ export async function runVirtual(init: VirtualRunInit): Promise<VirtualRun> {
 class Run {
   readonly #init: VirtualRunInit
   readonly #world: World
-  readonly #population = new Population()
+  readonly #population = new Population<SimulatedNode>()
   readonly #recorder: Recorder
-  readonly #letters: Letters
   readonly #excuses: Excuses
   #bug: { readonly error: unknown } | undefined
 
@@ -81,7 +61,6 @@ class Run {
     this.#world = createWorld({ random: (part) => this.#random(part), network: scenario.network })
     const { time } = this.#world
     this.#recorder = new Recorder(() => time.nowMs)
-    this.#letters = new Letters(this.#recorder)
     this.#excuses = new Excuses(time, this.#recorder, scenario)
     for (const node of scenario.nodes) this.#population.add(this.#createNode(node))
     for (const { joinMs, name } of scenario.nodes) {
@@ -90,9 +69,12 @@ class Run {
     const { network } = this.#world
     const [population, recorder] = [this.#population, this.#recorder]
     startTimeline({ time, network, population, recorder }, scheduleOf(scenario, seed))
-    this.#startPublishers()
-    this.#startSubscribers()
-    this.#startSenders()
+    const workload = new Workload(
+      { time, recorder, population, excuses: this.#excuses, random: (part) => this.#random(part) },
+      init
+    )
+    workload.startLoad()
+    workload.startReaders()
     this.#sampleMemory()
   }
 
@@ -103,7 +85,7 @@ class Run {
   async go(): Promise<void> {
     const { onProgress, scenario, signal } = this.#init
     const { time } = this.#world
-    const totalMs = totalOf(scenario)
+    const totalMs = totalMsOf(scenario)
     for (let until = 0; until < totalMs;) {
       if (signal?.aborted === true) {
         throw new SkeinError('ERR_ABORTED', 'the simulation was aborted', { cause: signal.reason })
@@ -144,7 +126,7 @@ class Run {
         onBorn: (peer) => this.#recorder.named(peer, name),
         onUp: (life) => {
           this.#recorder.add({ kind: 'started', node: name })
-          this.#excuses.follow(life)
+          this.#followTrims(life)
           this.#population.up(name, life)
         },
         onDown: (how) => {
@@ -158,60 +140,13 @@ class Run {
     )
   }
 
-  #startPublishers(): void {
-    const { scenario } = this.#init
-    for (const [place, load] of scenario.publishers.entries()) {
-      for (const name of this.#select(load.nodes)) {
-        const random = this.#random(`publisher ${place} ${name}`)
-        const own = { time: this.#world.time, recorder: this.#recorder, random }
-        const components = { ...own, excuses: this.#excuses }
-        startPublisher(components, this.#population.node(name), load)
+  #followTrims({ engine: { store, transport } }: Life): void {
+    const self = transport.self.id
+    store.events.on('trimmed', ({ channel }) => {
+      for (const log of store.logs(channel)) {
+        if (log.publisher === self) this.#excuses.trimmed({ ...log, channel }, log.floor)
       }
-    }
-  }
-
-  #startSubscribers(): void {
-    const { handlers, scenario } = this.#init
-    const components = { time: this.#world.time, recorder: this.#recorder }
-    const taken = new Set<string>()
-    for (const load of scenario.subscriptions) {
-      for (const node of this.#select(load.nodes)) {
-        const remembers = scenario.nodes.find(({ name }) => name === node)?.disk.kind !== 'memory'
-        let id = `${node}/${load.label}`
-        for (let again = 2; taken.has(id); again++) id = `${node}/${load.label}:${again}`
-        taken.add(id)
-        const handler = handlers?.[load.label]
-        this.#population.occupy(
-          node,
-          createSubscriber(components, { load, node, remembers, id, handler })
-        )
-      }
-    }
-  }
-
-  #startSenders(): void {
-    const { scenario } = this.#init
-    const recipients = new Set<string>()
-    const senders = new Set<string>()
-    for (const [place, load] of scenario.sends.entries()) {
-      for (const from of this.#select(load.from)) {
-        for (const to of this.#select(load.to)) {
-          if (from === to) continue
-          recipients.add(to)
-          senders.add(from)
-          const random = this.#random(`sender ${place} ${from} ${to}`)
-          const own = { time: this.#world.time, recorder: this.#recorder, random }
-          const components = { ...own, letters: this.#letters }
-          startSender(components, this.#population.node(from), { load, to })
-        }
-      }
-    }
-    for (const name of recipients) {
-      this.#population.occupy(name, createInboxReader(this.#world.time, this.#letters, name))
-    }
-    for (const name of senders) {
-      this.#population.occupy(name, new OutboxWatch(this.#letters, name))
-    }
+    })
   }
 
   #sampleMemory(): void {
@@ -221,35 +156,4 @@ class Run {
     }
     this.#world.time.schedule(SLICE_MS, () => this.#sampleMemory())
   }
-
-  #select(nodes: readonly string[]): string[] {
-    return selectNodes(nodes, this.#init.scenario, { seed: this.#init.seed })
-  }
-}
-
-function totalOf({ drainMs, endMs }: Scenario): number {
-  return endMs + drainMs
-}
-
-function assertPossible({ name, subscriptions, tiers }: Scenario): void {
-  const impossible = (what: string): SkeinError =>
-    new SkeinError('ERR_SCENARIO', `scenario '${name}': ${what}`)
-  if (!tiers.includes('virtual')) {
-    throw impossible("it is for real processes only ('tier: [real]')")
-  }
-  const grouped = subscriptions.find(({ group }) => group !== undefined)
-  if (grouped !== undefined) {
-    throw impossible(`subscription '${grouped.label}' has a group, which nodes do not know yet`)
-  }
-}
-
-function assertHandlers({ handlers = {}, scenario }: VirtualRunInit): void {
-  const labels = [...new Set(scenario.subscriptions.map(({ label }) => label))]
-  const unknown = Object.keys(handlers).find((label) => !labels.includes(label))
-  if (unknown === undefined) return
-  throw new SkeinError(
-    'ERR_OPTIONS',
-    `handlers: no subscription has the label '${unknown}'; there are ${labels.join(', ')}`,
-    { details: { option: 'handlers' } }
-  )
 }

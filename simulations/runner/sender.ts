@@ -2,8 +2,7 @@ import { isSkeinError, toSkeinError } from '../../src/core/errors.ts'
 import type { Random } from '../../src/core/random.ts'
 import type { SendLoad } from '../scenario/contract.ts'
 import { fillTopic } from '../scenario/topic-pattern.ts'
-import type { VirtualTime } from '../world/contract.ts'
-import type { Life, SimulatedNode } from '../world/simulated-node.ts'
+import type { Life, RunNode, RunTime } from './contract.ts'
 import type { Letters } from './letters.ts'
 import { drawSize, type Occupant } from './population.ts'
 import { payloadOf } from './publisher.ts'
@@ -11,7 +10,7 @@ import type { Recorder } from './recorder.ts'
 import { schedule } from './rhythm.ts'
 
 export interface SenderComponents {
-  readonly time: VirtualTime
+  readonly time: RunTime
   readonly recorder: Recorder
   readonly random: Random
   readonly letters: Letters
@@ -20,7 +19,7 @@ export interface SenderComponents {
 /** One node's share of a load of inbox messages, to one recipient. */
 export function startSender(
   components: SenderComponents,
-  node: SimulatedNode,
+  node: RunNode,
   { load, to }: { readonly load: SendLoad; readonly to: string }
 ): void {
   schedule(components.time, load, (k) => {
@@ -31,7 +30,7 @@ export function startSender(
 }
 
 interface Sending {
-  readonly node: SimulatedNode
+  readonly node: RunNode
   readonly life: Life
   readonly load: SendLoad
   readonly to: string

@@ -1,12 +1,12 @@
 import { faultEventOf } from '../fault-event.ts'
 import type { Action, Step } from '../scenario/step.ts'
-import type { VirtualNetwork, VirtualTime } from '../world/contract.ts'
+import type { RunNetwork, RunTime } from './contract.ts'
 import type { Population } from './population.ts'
 import type { Recorder } from './recorder.ts'
 
 export interface TimelineComponents {
-  readonly time: VirtualTime
-  readonly network: VirtualNetwork
+  readonly time: RunTime
+  readonly network: RunNetwork
   readonly population: Population
   readonly recorder: Recorder
 }
