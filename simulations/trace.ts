@@ -41,6 +41,10 @@ export type TraceEvent =
       readonly label?: string
       /** It reads slowly or stops on purpose: it need not converge. */
       readonly slow?: boolean
+      /** It never goes on without what is missing: nothing may be skipped for it. */
+      readonly waits?: boolean
+      /** So long its node keeps messages, ms: before, none may be told to be trimmed that nobody trimmed. */
+      readonly keepsMs?: number
     })
   /** It exists no more (durable: deleted; ephemeral: closed). Nothing published later is owed to it. */
   | (Timed & { readonly kind: 'unsubscribed'; readonly subscription: string })
@@ -57,6 +61,8 @@ export type TraceEvent =
       readonly attempt: number
       readonly late: boolean
     })
+  /** Its node went down while the application was at work at a message: it is owed again. */
+  | (Timed & { readonly kind: 'unfinished'; readonly subscription: string; readonly id: string })
   /** An acknowledgement was answered: it is written. */
   | (Timed & {
       readonly kind: 'acknowledged'
@@ -64,7 +70,13 @@ export type TraceEvent =
       readonly id: string
     })
   /** A subscription was told that it went on without a range. */
-  | (Timed & LogRange & { readonly kind: 'gap'; readonly subscription: string })
+  | (Timed &
+      LogRange & {
+        readonly kind: 'gap'
+        readonly subscription: string
+        /** As it was told; see `Gap` of the product. */
+        readonly reason?: string
+      })
   /** Messages that nobody is owed any more: their time to live or retention passed, or newer ones replaced them. */
   | (Timed &
       LogRange & {

@@ -3,6 +3,7 @@ import type { Checker, TraceEvent, Violation } from '../trace.ts'
 type Blame = (where: string, what: string) => void
 
 interface Letter {
+  readonly from: string
   readonly to: string
   received: number
   receipt: boolean
@@ -11,10 +12,12 @@ interface Letter {
 
 /**
  * An inbox message reaches the node it was sent to, and no other, once; the sender gets a receipt for it and for
- * nothing that was not received, or is told that the outcome is unknown. For a trace whose end has come to rest.
+ * nothing that was not received, or is told that the outcome is unknown. A sender that is down at the end can be
+ * told nothing. For a trace whose end has come to rest.
  */
 export const inboxMessages: Checker = (trace) => {
   const letters = new Map<string, Letter>()
+  const down = new Set<string>()
   const violations: Violation[] = []
   const blame =
     (id: string): Blame =>
@@ -23,23 +26,33 @@ export const inboxMessages: Checker = (trace) => {
     }
   for (const event of trace) {
     if (event.kind === 'sent') {
-      letters.set(event.id, { to: event.to, received: 0, receipt: false, unreceived: false })
-    } else if ('id' in event && typeof event.id === 'string') {
+      const { from, id, to } = event
+      letters.set(id, { from, to, received: 0, receipt: false, unreceived: false })
+    } else if (event.kind === 'stopped') down.add(event.node)
+    else if (event.kind === 'started') down.delete(event.node)
+    else if ('id' in event && typeof event.id === 'string') {
       const letter = letters.get(event.id)
       if (letter !== undefined) follow(letter, event, blame(event.id))
     }
   }
-  for (const [id, { received, receipt, to, unreceived }] of letters) {
-    // A receipt is for what lies on the recipient's disk: its application may get it later, but must get it.
-    if (receipt && received === 0) {
-      blame(id)(to, 'a receipt came for an inbox message that never came')
-    } else if (!unreceived && received === 0) {
-      blame(id)(to, 'an inbox message never came, and its sender was not told')
-    } else if (!unreceived && !receipt) {
-      blame(id)(to, 'an inbox message was received, and no receipt came back')
-    }
+  for (const [id, letter] of letters) {
+    const what = judge(letter, down)
+    if (what !== undefined) blame(id)(letter.to, what)
   }
   return violations
+}
+
+/** What is wrong with the end of a letter's story. */
+function judge(
+  { from, received, receipt, unreceived }: Letter,
+  down: ReadonlySet<string>
+): string | undefined {
+  // A receipt is for what lies on the recipient's disk: its application may get it later, but must get it.
+  if (receipt && received === 0) return 'a receipt came for an inbox message that never came'
+  if (unreceived) return undefined
+  if (received === 0) return 'an inbox message never came, and its sender was not told'
+  if (receipt || down.has(from)) return undefined
+  return 'an inbox message was received, and no receipt came back'
 }
 
 function follow(letter: Letter, event: TraceEvent, blame: Blame): void {

@@ -26,7 +26,7 @@ export function findSilentGaps(index: TraceIndex): Violation[] {
       if (reader.group !== undefined || reader.handed.has(number)) continue
       const span = spans.get(reader)?.get(log)
       if (span === undefined || ref.sequence < span.low || ref.sequence > span.high) continue
-      if (reader.gaps.has(ref) || index.excused.has(ref)) continue
+      if (reader.gaps.has(ref) || reader.unfounded.has(ref) || index.excused.has(ref)) continue
       violations.push({
         checker: 'silent-gaps',
         subscription: reader.id,

@@ -1,5 +1,5 @@
 import { TopicTrie } from '../../src/wire/topic-trie.ts'
-import type { MessageRef, Trace } from '../trace.ts'
+import type { MessageRef, Trace, TraceEvent } from '../trace.ts'
 import { Bits } from './bits.ts'
 import { LogRanges } from './log-ranges.ts'
 
@@ -14,13 +14,21 @@ export interface SubscriptionFacts {
   readonly group: string | undefined
   readonly label: string
   readonly slow: boolean
+  readonly waits: boolean
+  /** 0 where it is not known. */
+  readonly keepsMs: number
   /** Place of its event in the trace. */
   readonly since: number
   /** Place of the event that ended it; Infinity while it stands. */
   until: number
   /** Messages handed over, by number. */
   readonly handed: Bits
+  /** Ids of those that its node did not live to finish, and that did not come again since. */
+  readonly unfinished: Set<string>
+  /** Told, with a reason that holds. */
   readonly gaps: LogRanges
+  /** Told, with a reason that nothing in the run accounts for. */
+  readonly unfounded: LogRanges
 }
 
 /** One message that was confirmed, handed over or both. */
@@ -58,7 +66,9 @@ export function indexTrace(trace: Trace): TraceIndex {
   }
   for (const [place, event] of trace.entries()) {
     if (event.kind === 'handed') {
-      byId.get(event.subscription)?.handed.add(numberOf(event.message))
+      const facts = byId.get(event.subscription)
+      facts?.handed.add(numberOf(event.message))
+      facts?.unfinished.delete(event.message.id)
     } else if (event.kind === 'confirmed') {
       const facts = messages[numberOf(event.message)]
       if (facts === undefined || facts.confirmed !== -1) continue
@@ -68,11 +78,8 @@ export function indexTrace(trace: Trace): TraceIndex {
       const facts = factsOf(event, { place: byId.size, since: place })
       byId.set(event.subscription, facts)
       trie.add(event.filter, facts)
-    } else if (event.kind === 'unsubscribed') {
-      const facts = byId.get(event.subscription)
-      if (facts !== undefined) facts.until = Math.min(facts.until, place)
-    } else if (event.kind === 'gap') byId.get(event.subscription)?.gaps.add(event)
-    else if (event.kind === 'excused') excused.add(event)
+    } else if (event.kind === 'excused') excused.add(event)
+    else if ('subscription' in event) followReader(byId.get(event.subscription), event, place)
   }
   return {
     trace,
@@ -83,6 +90,26 @@ export function indexTrace(trace: Trace): TraceIndex {
     excused,
     matching: (topic) => trie.match(topic)
   }
+}
+
+function followReader(
+  facts: SubscriptionFacts | undefined,
+  event: TraceEvent,
+  place: number
+): void {
+  if (facts === undefined) return
+  if (event.kind === 'unfinished') facts.unfinished.add(event.id)
+  else if (event.kind === 'unsubscribed') facts.until = Math.min(facts.until, place)
+  else if (event.kind === 'gap') (isFounded(facts, event) ? facts.gaps : facts.unfounded).add(event)
+}
+
+/** To be told is not enough where what was told cannot be. */
+function isFounded(
+  { keepsMs, waits }: SubscriptionFacts,
+  { at = Infinity, reason }: Extract<TraceEvent, { kind: 'gap' }>
+): boolean {
+  if (reason === 'skipped') return !waits
+  return at >= keepsMs || (reason !== 'trimmed' && reason !== 'expired')
 }
 
 function factsOf(
@@ -98,10 +125,14 @@ function factsOf(
     group: event.group,
     label: event.label ?? event.subscription,
     slow: event.slow === true,
+    waits: event.waits === true,
+    keepsMs: event.keepsMs ?? 0,
     since,
     until: Infinity,
     handed: new Bits(),
-    gaps: new LogRanges()
+    unfinished: new Set(),
+    gaps: new LogRanges(),
+    unfounded: new LogRanges()
   }
 }
 

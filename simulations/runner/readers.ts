@@ -19,12 +19,14 @@ export interface SubscriberInit {
   /** What the trace calls it; an ephemeral one with the number of its life. */
   readonly id: string
   readonly handler: SimulatedHandler | undefined
+  /** The least time that any node keeps messages. */
+  readonly keepsMs: number
 }
 
 /** A subscriber whose doings are written down. */
 export function createSubscriber(
   { recorder, time }: ReaderComponents,
-  { handler, id, load, node, remembers }: SubscriberInit
+  { handler, id, keepsMs, load, node, remembers }: SubscriberInit
 ): Reader {
   const durable = load.durable !== undefined && remembers
   const slow = load.reading.kind !== 'auto'
@@ -39,13 +41,15 @@ export function createSubscriber(
       if (!durable) subscription = `${id}#${opened}`
       const own = subscription
       if (!durable || opened === 1) {
-        recorder.add({ kind: 'subscribed', subscription, filter, durable, node, label, slow })
+        const waits = durable && load.onGap !== 'skip'
+        const facts = { filter, durable, node, label, slow, waits, keepsMs }
+        recorder.add({ kind: 'subscribed', subscription, ...facts })
       }
       events.on('gap', ({ channel, from, publisher, reason, session, to }) => {
         // A durable one waits for what is missing: that is no loss yet.
         if (!life.alive || (reason === 'missing' && load.durable !== undefined)) return
         const log = { publisher: recorder.nameOf(publisher), session, channel, from, to }
-        recorder.add({ kind: 'gap', subscription: own, ...log })
+        recorder.add({ kind: 'gap', subscription: own, ...log, reason })
       })
     },
     onMessage: (message, life) => {

@@ -1,4 +1,5 @@
 import type { Random } from '../../src/core/random.ts'
+import { DEFAULT_RETENTION } from '../../src/node/options.ts'
 import { selectNodes } from '../scenario/selectors.ts'
 import type { RunInit, RunNode, RunTime } from './contract.ts'
 import type { Excuses } from './excuses.ts'
@@ -67,6 +68,8 @@ export class Workload {
     const { handlers, scenario } = this.#init
     const { population } = this.#components
     const taken = new Set<string>()
+    const ages = scenario.nodes.map(({ retention }) => retention.maxAgeMs ?? Infinity)
+    const keepsMs = Math.min(DEFAULT_RETENTION.maxAgeMs, ...ages)
     for (const load of scenario.subscriptions) {
       for (const node of this.#select(load.nodes)) {
         const remembers = scenario.nodes.find(({ name }) => name === node)?.disk.kind !== 'memory'
@@ -76,7 +79,7 @@ export class Workload {
         const handler = handlers?.[load.label]
         population.occupy(
           node,
-          createSubscriber(this.#components, { load, node, remembers, id, handler })
+          createSubscriber(this.#components, { load, node, remembers, id, handler, keepsMs })
         )
       }
     }
