@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Mutant, MUTANTS } from './mutants/catalogue.ts'
+import { MUTANTS } from './mutants/catalogue.ts'
 import { Laboratory } from './mutants/laboratory.ts'
+import type { Mutant } from './mutants/mutant.ts'
 
 let laboratory: Laboratory
 const caught: string[][] = [['mutant', 'scenario', 'seed', 'checker', 'first violation']]

@@ -1,0 +1,153 @@
+/** Nobody publishes any more when the cut heals: nothing that follows shows what is missing. */
+export const CUT = `
+name: cut
+description: A node is cut off; what is published meanwhile ends before it is back.
+nodes: 3
+workload:
+  publishers:
+    - { nodes: n1, topic: 'orders/{node}', rate: 20, from: 1s, until: 9s }
+  subscriptions:
+    - { nodes: all, filter: 'orders/#', durable: audit }
+timeline:
+  - { at: 4s, isolate: n3, for: 10s }
+end: 15s
+drain: 40s
+expect:
+  converge: { within: 5s }
+`
+
+/** Nobody else has what the reader lacks. */
+export const CUT_IN_TWO = CUT.replace('name: cut', 'name: cut-in-two')
+  .replace('nodes: 3', 'nodes: 2')
+  .replace('isolate: n3', 'isolate: n2')
+
+export const CRASH = `
+name: crash
+description: A reader crashes in the middle of it and comes back.
+nodes: 2
+workload:
+  publishers:
+    - { nodes: n1, topic: 'orders/{node}', rate: 20, from: 1s, until: 9s }
+  subscriptions:
+    - { nodes: all, filter: 'orders/#', durable: audit }
+timeline:
+  - { at: 4s, crash: n2, for: 2s }
+end: 10s
+drain: 10s
+`
+
+/** Its application takes long over each message. */
+export const LONG_WORK = `
+name: long-work
+description: A reader crashes while it is at work at a message.
+nodes: 2
+workload:
+  publishers:
+    - { nodes: n1, topic: 'orders/{node}', rate: 1, from: 1s, until: 9s }
+  subscriptions:
+    - { nodes: n2, filter: 'orders/#', durable: audit }
+timeline:
+  - { at: 4700ms, crash: n2, for: 1s }
+end: 30s
+`
+
+/** Live traffic goes on when the cut heals, and is faster than what repairs it. */
+export const BEHIND = `
+name: behind
+description: A node is cut off and meets live traffic when it is back.
+nodes: 3
+network: { latency: 20ms, jitter: 5ms }
+workload:
+  publishers:
+    - { nodes: n1, topic: 'orders/{node}', rate: 50, from: 1s, until: 14s }
+  subscriptions:
+    - { nodes: all, filter: 'orders/#', durable: audit }
+timeline:
+  - { at: 4s, isolate: n3, for: 3s }
+  - { at: 9s, isolate: n3, for: 2s }
+end: 16s
+`
+
+/** For a moment only what is live comes through: then it stands above a hole. */
+export const LAGGING = `
+name: lagging
+description: A link is there so shortly that only what is live comes through; a publisher starts anew meanwhile.
+nodes: 2
+network: { latency: 300ms, jitter: 0ms }
+workload:
+  publishers:
+    - { nodes: n1, topic: 'orders/{node}', rate: 20, from: 3s, until: 25s }
+  subscriptions:
+    - { nodes: n2, filter: 'orders/#', durable: audit }
+timeline:
+  - { at: 6s, isolate: n2, for: 3s }
+  - { at: 10s, isolate: n2, for: 5s }
+end: 30s
+`
+
+/** What is live of the second session comes at once, what is missing of the first takes several journeys. */
+export const TWO_SESSIONS = `
+name: two-sessions
+description: A publisher starts anew while a reader lacks the end of what it published before.
+nodes: 2
+network: { latency: 300ms, jitter: 0ms }
+workload:
+  publishers:
+    - { nodes: n1, topic: 'orders/{node}', rate: 20, from: 1s, until: 8s }
+    - { nodes: n1, topic: 'orders/{node}', rate: 20, from: 9700ms, until: 15s }
+  subscriptions:
+    - { nodes: n2, filter: 'orders/#', durable: audit }
+timeline:
+  - { at: 5s, isolate: n2, for: 3500ms }
+  - { at: 8s, restart: n1, down: 1s }
+end: 20s
+`
+
+/** What the reader lacks stays out of reach for longer than it waits. */
+export const HOLE = `
+name: hole
+description: A link is there so shortly that only what is live comes through; what was before stays away.
+nodes: 2
+network: { latency: 300ms, jitter: 0ms }
+workload:
+  publishers:
+    - { nodes: n1, topic: 'orders/{node}', rate: 10, from: 3s, until: 10100ms }
+  subscriptions:
+    - { nodes: n2, filter: 'orders/#', durable: audit, onGap: skip }
+timeline:
+  - { at: 6s, isolate: n2, for: 3s }
+  - { at: 10s, isolate: n2 }
+end: 90s
+leave: true
+expect: { noLoss: false }
+`
+
+export const SENDER_GONE = `
+name: sender-gone
+description: Sender and recipient never meet; a custodian brings the letters.
+nodes:
+  - writer
+  - reader
+  - { name: keeper, keep: ['mail/#'], custodian: true }
+workload:
+  sends:
+    - { from: writer, to: reader, topic: letters, rate: 2, starts: 10s, until: 15s, custodians: 1 }
+timeline:
+  - { at: 5s, crash: reader, for: 20s }
+  - { at: 20s, crash: writer }
+end: 40s
+leave: true
+`
+
+export const RECIPIENT_AWAY = `
+name: recipient-away
+description: A recipient is down while letters are sent to it, and comes back.
+nodes: 2
+workload:
+  sends:
+    - { from: n1, to: n2, topic: letters, rate: 2, starts: 3s, until: 10s }
+timeline:
+  - { at: 5s, crash: n2, for: 10s }
+end: 20s
+drain: 40s
+`
