@@ -49,7 +49,13 @@ export type TraceEvent =
   /** It exists no more (durable: deleted; ephemeral: closed). Nothing published later is owed to it. */
   | (Timed & { readonly kind: 'unsubscribed'; readonly subscription: string })
   /** A publish was confirmed as stored. */
-  | (Timed & { readonly kind: 'confirmed'; readonly message: MessageRef; readonly topic: string })
+  | (Timed & {
+      readonly kind: 'confirmed'
+      readonly message: MessageRef
+      readonly topic: string
+      /** What it says, as a checksum of topic and payload. */
+      readonly content?: number
+    })
   /** A publish was rejected: never confirmed. */
   | (Timed & { readonly kind: 'rejected'; readonly node: string; readonly code: string })
   /** A message was handed to a subscription. */
@@ -60,6 +66,8 @@ export type TraceEvent =
       /** 1 at the first hand-over; one that nobody saw, because its consumer was killed, counts. */
       readonly attempt: number
       readonly late: boolean
+      /** As in `confirmed`. */
+      readonly content?: number
     })
   /** Its node went down while the application was at work at a message: it is owed again. */
   | (Timed & { readonly kind: 'unfinished'; readonly subscription: string; readonly id: string })

@@ -1,5 +1,6 @@
 import type { Expectations } from '../scenario/contract.ts'
 import type { Trace, Violation } from '../trace.ts'
+import { alteredMessages } from './altered-messages.ts'
 import { type QuietTime, findUnconverged } from './convergence.ts'
 import { compareCounts, countDelivered } from './delivered-counts.ts'
 import { inboxMessages } from './inbox-messages.ts'
@@ -31,6 +32,7 @@ export function checkTrace(trace: Trace, expect: Expectations): Verdict {
   const found = [
     expect.noLoss ? findLost(index) : [],
     noDuplicates === false ? [] : repetitions(allow)(trace),
+    alteredMessages(trace),
     expect.publisherOrder ? publisherOrder(trace) : [],
     expect.gapsTold ? findSilentGaps(index) : [],
     expect.groups ? findShared(index, allow) : [],

@@ -90,6 +90,7 @@ function rulesOf(expect: Expectations, violations: readonly Violation[]): RuleRe
   const checked: ReadonlyArray<readonly [string, boolean]> = [
     ['lost-messages', expect.noLoss],
     ['repeated-messages', expect.noDuplicates !== false],
+    ['altered-messages', true],
     ['publisher-order', expect.publisherOrder],
     ['silent-gaps', expect.gapsTold],
     ['shared-work', expect.groups],

@@ -2,6 +2,7 @@
 export const RULE_TEXTS: Readonly<Record<string, string>> = {
   'lost-messages': 'No confirmed message is missing',
   'repeated-messages': 'None comes twice without cause',
+  'altered-messages': 'An id stands for one message',
   'publisher-order': "Each publisher's order is kept",
   'silent-gaps': 'Gaps are told, never silent',
   'shared-work': 'Groups: one member acknowledges',

@@ -4,6 +4,7 @@ import type { Message } from '../../src/delivery/contract.ts'
 import type { Data, PublishOptions, Published } from '../../src/node/contract.ts'
 import { outgoing } from '../../src/node/outgoing.ts'
 import type { Life } from './contract.ts'
+import { contentOf } from './content.ts'
 import type { Recorder } from './recorder.ts'
 
 /** What an application under test sees of the simulated node that it runs on. */
@@ -34,7 +35,8 @@ export function createApp(recorder: Recorder, name: string, life: Life): Simulat
       const message = outgoing(topic, data, rest, LIMITS.payloadBytes)
       const published = await life.engine.publisher.publish(message, confirm)
       if (life.alive && confirm !== 'sent') {
-        recorder.add({ kind: 'confirmed', message: recorder.ref(published.id), topic })
+        const content = contentOf(topic, message.payload)
+        recorder.add({ kind: 'confirmed', message: recorder.ref(published.id), topic, content })
       }
       return published
     }

@@ -6,6 +6,7 @@ import type { PublisherLoad } from '../scenario/contract.ts'
 import { fillTopic } from '../scenario/topic-pattern.ts'
 import type { Life, RunNode, RunTime } from './contract.ts'
 import type { Excuses } from './excuses.ts'
+import { contentOf } from './content.ts'
 import { drawSize } from './population.ts'
 import type { Recorder } from './recorder.ts'
 import { schedule } from './rhythm.ts'
@@ -58,7 +59,12 @@ async function publish(
     const ref = recorder.ref(id)
     // What was only handed to the network is promised to nobody.
     if (load.confirm === 'sent') return
-    recorder.add({ kind: 'confirmed', message: ref, topic })
+    recorder.add({
+      kind: 'confirmed',
+      message: ref,
+      topic,
+      content: contentOf(topic, message.payload)
+    })
     excuses.confirmed(ref, { topic, key, ttlMs: load.ttlMs })
   } catch (error) {
     if (!life.alive) return

@@ -2,6 +2,7 @@ import type { Message } from '../../src/delivery/contract.ts'
 import type { SubscriptionLoad } from '../scenario/contract.ts'
 import type { RunTime } from './contract.ts'
 import { createApp, type SimulatedHandler } from './app.ts'
+import { contentOf } from './content.ts'
 import type { Letters } from './letters.ts'
 import { Reader } from './reader.ts'
 import type { Recorder } from './recorder.ts'
@@ -53,13 +54,14 @@ export function createSubscriber(
       })
     },
     onMessage: (message, life) => {
-      const { attempt, late } = message
+      const { attempt, late, payload, topic } = message
       recorder.add({
         kind: 'handed',
         subscription,
         message: recorder.ref(message.id),
         attempt,
-        late
+        late,
+        content: contentOf(topic, payload)
       })
       return handler?.(message, createApp(recorder, node, life))
     },
