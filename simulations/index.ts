@@ -1,15 +1,17 @@
 import { randomScenario } from './explore/random-scenario.ts'
+import { runReal } from './real/run-real.ts'
 import type { Report } from './report/contract.ts'
 import type { SimulatedHandler } from './runner/app.ts'
 import { runSeeds, type SimulationProgress } from './runner/run-seeds.ts'
+import { runVirtual } from './runner/run-virtual.ts'
 import { loadScenario } from './scenario/catalogue.ts'
-import type { Scenario } from './scenario/contract.ts'
+import type { Scenario, Tier } from './scenario/contract.ts'
 import { withNodes } from './scenario/resize.ts'
 
 export type { Report } from './report/contract.ts'
 export type { SimulatedApp, SimulatedHandler } from './runner/app.ts'
 export type { SimulationProgress } from './runner/run-seeds.ts'
-export type { Scenario } from './scenario/contract.ts'
+export type { Scenario, Tier } from './scenario/contract.ts'
 
 export interface ExploreOptions {
   /** The first one. Default: the scenario's own; of random scenarios 1. */
@@ -23,28 +25,31 @@ export interface ExploreOptions {
 }
 
 export interface SimulateOptions extends ExploreOptions {
+  /** `virtual` (default): simulated time in this process. `real`: a process for each node, over TCP. */
+  readonly tier?: Tier | undefined
   /** Your own code in place of readers that do nothing, by label of the subscription. */
   readonly handlers?: Readonly<Record<string, SimulatedHandler>> | undefined
 }
 
 /**
- * Runs a scenario in virtual time: one that comes with Skein, by name; a YAML file; or a parsed one. A broken rule is
- * not an error: look at `ok`. With `runs` the report is of the first run that failed, or else of the last. Rejects
- * with ERR_SCENARIO, ERR_ABORTED.
+ * Runs a scenario: one that comes with Skein, by name; a YAML file; or a parsed one. A broken rule is not an error:
+ * look at `ok`. With `runs` the report is of the first run that failed, or else of the last. Rejects with
+ * ERR_SCENARIO, which says too what the tier cannot do, and with ERR_ABORTED.
  */
 export async function simulate(
   scenario: string | Scenario,
-  { nodes, runs = 1, seed, ...options }: SimulateOptions = {}
+  { nodes, runs = 1, seed, tier = 'virtual', ...options }: SimulateOptions = {}
 ): Promise<Report> {
   const loaded = typeof scenario === 'string' ? loadScenario(scenario) : scenario
   const sized = nodes === undefined ? loaded : withNodes(loaded, nodes)
   const name = typeof scenario === 'string' ? scenario : scenario.name
   return runSeeds({
     ...options,
+    run: tier === 'real' ? runReal : runVirtual,
     scenarioOf: () => sized,
     first: seed ?? loaded.seed,
     runs,
-    replayOf: (own) => `skein sim ${name} --seed ${own}${nodesText(nodes)}`
+    replayOf: (own) => `skein sim ${name} --seed ${own}${nodesText(nodes)}${tierText(tier)}`
   })
 }
 
@@ -57,6 +62,7 @@ export async function explore({
 }: ExploreOptions = {}): Promise<Report> {
   return runSeeds({
     ...options,
+    run: runVirtual,
     scenarioOf: (own) => randomScenario(own, nodes === undefined ? {} : { nodes }),
     first: seed,
     runs,
@@ -66,4 +72,8 @@ export async function explore({
 
 function nodesText(nodes: number | undefined): string {
   return nodes === undefined ? '' : ` --nodes ${nodes}`
+}
+
+function tierText(tier: Tier): string {
+  return tier === 'real' ? ' --real' : ''
 }

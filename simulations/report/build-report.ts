@@ -39,7 +39,7 @@ export function buildReport(facts: RunFacts): Report {
     seed,
     tier,
     ok: violations.length === 0,
-    traceHash: traceHash(trace),
+    traceHash: tier === 'virtual' ? traceHash(trace) : null,
     runs: facts.runs ?? 1,
     replay: facts.replay ?? replayCommand(scenario.name, seed, tier),
     published: index.messages.filter(({ confirmed }) => confirmed !== -1).length,

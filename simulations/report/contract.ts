@@ -56,7 +56,8 @@ export interface Report {
   readonly seed: number
   readonly tier: Tier
   readonly ok: boolean
-  readonly traceHash: string
+  /** Null in the real tier, where no two traces are equal. */
+  readonly traceHash: string | null
   /** Runs made, each with the next seed; the figures are of the first that failed, or else of the last. */
   readonly runs: number
   /** The command that repeats exactly this run. */

@@ -26,7 +26,7 @@ export function reportHtml(report: Report): string {
 <body>
 <main>
 ${blocks.filter((block) => block !== undefined).join('\n')}
-<footer>Trace ${report.traceHash}</footer>
+${report.traceHash === null ? '' : `<footer>Trace ${report.traceHash}</footer>`}
 </main>
 <script type="application/json" id="data">${embedded(report)}</script>
 <script>${SCRIPT}</script>

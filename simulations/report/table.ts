@@ -35,7 +35,7 @@ function head({ description, ok, scenario, seed, violationCount }: Report, paint
 }
 
 function figures(report: Report): ReadonlyArray<readonly [string, string]> {
-  const { latency, simulatedMs, wallMs } = report
+  const { latency, simulatedMs, tier, traceHash, wallMs } = report
   const speed = wallMs > 0 ? `, ${count(Math.round(simulatedMs / wallMs))} times as fast` : ''
   const peak = Math.max(0, ...Object.values(report.memoryPeaks))
   return [
@@ -51,8 +51,13 @@ function figures(report: Report): ReadonlyArray<readonly [string, string]> {
       latency === null ? '\u2013' : `p50 ${time(latency.p50Ms)}, p99 ${time(latency.p99Ms)}`
     ],
     ...(peak > 0 ? [['memory', `${mib(peak)} at most`] as const] : []),
-    ['time', `${time(simulatedMs)} simulated in ${time(wallMs)}${speed}`],
-    ['trace', report.traceHash.slice(0, 16)]
+    [
+      'time',
+      tier === 'virtual'
+        ? `${time(simulatedMs)} simulated in ${time(wallMs)}${speed}`
+        : time(wallMs)
+    ],
+    ...(traceHash === null ? [] : [['trace', traceHash.slice(0, 16)] as const])
   ]
 }
 

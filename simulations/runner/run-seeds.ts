@@ -1,19 +1,20 @@
 import type { Report } from '../report/contract.ts'
 import type { Scenario } from '../scenario/contract.ts'
 import type { SimulatedHandler } from './app.ts'
-import { runVirtual } from './run-virtual.ts'
+import type { RunInit, RunResult } from './contract.ts'
 
 export interface SimulationProgress {
   /** From 1. */
   readonly run: number
   readonly runs: number
   readonly seed: number
-  /** Simulated time of this run, and how long it will be, ms. */
+  /** Time of this run, simulated in the virtual tier, and how long it will be, ms. */
   readonly simulatedMs: number
   readonly totalMs: number
 }
 
 export interface SeedsInit {
+  readonly run: (init: RunInit) => Promise<RunResult>
   readonly scenarioOf: (seed: number) => Scenario
   readonly first: number
   /** So many consecutive seeds, until one fails. */
@@ -30,7 +31,7 @@ export async function runSeeds(init: SeedsInit): Promise<Report> {
   const { first, handlers, onProgress, replayOf, runs, scenarioOf, signal } = init
   for (let run = 1; ; run++) {
     const seed = first + run - 1
-    const { report } = await runVirtual({
+    const { report } = await init.run({
       scenario: scenarioOf(seed),
       seed,
       handlers,

@@ -27,27 +27,26 @@ interface Asked {
   readonly seed: number | undefined
   readonly runs: number
   readonly jobs: number
+  readonly real: boolean
   readonly nodes: number | undefined
 }
 
 function check(scenario: string | undefined, options: SimOptions): Asked {
-  if (options.real === true) {
-    throw usageError(
-      '--real',
-      'there are no real processes yet; leave it out to run in simulated time'
-    )
-  }
   if (scenario === undefined && options.runs === undefined) {
     throw usageError(
       'scenario',
       'name one of skein sim --list, a file, or --runs for random faults'
     )
   }
-  const { jobs, nodes, runs = '1', seed } = options
+  const { jobs, nodes, real = false, runs = '1', seed } = options
+  if (scenario === undefined && real) {
+    throw usageError('--real', 'random faults are for simulated time only; name a scenario')
+  }
   return {
     seed: seed === undefined ? undefined : parseCount(seed, '--seed', 0),
     runs: parseCount(runs, '--runs'),
     jobs: parseCount(jobs, '--jobs'),
+    real,
     nodes: nodes === undefined ? undefined : parseCount(nodes, '--nodes', 2)
   }
 }
@@ -62,11 +61,12 @@ interface Task {
 
 /** In this process, or spread over several. */
 async function run({ asked, progress, scenario, signal, simulations }: Task): Promise<Report> {
-  const { jobs, nodes, runs, seed } = asked
+  const { jobs, nodes, real, runs, seed } = asked
   if (jobs > 1 && runs > 1) {
     const first = seed ?? (scenario === undefined ? 1 : simulations.seedOf(scenario))
     const args = scenario === undefined ? [] : [scenario]
     if (nodes !== undefined) args.push('--nodes', String(nodes))
+    if (real) args.push('--real')
     const onProgress = (done: number): void => progress.show(done / runs, `${done} of ${runs} runs`)
     return runJobs<Report>({ args, first, runs, jobs, signal, onProgress })
   }
@@ -85,7 +85,7 @@ async function run({ asked, progress, scenario, signal, simulations }: Task): Pr
   }
   return scenario === undefined
     ? simulations.explore(options)
-    : simulations.simulate(scenario, options)
+    : simulations.simulate(scenario, { ...options, tier: real ? 'real' : 'virtual' })
 }
 
 /** Looks for the least that still fails, and leaves it in a file. An interruption ends the search, not the result. */
@@ -144,7 +144,7 @@ export function addSim(program: Command): void {
     .option('--runs <n>', 'try so many consecutive seeds, until one fails; default: 1')
     .option('--jobs <n>', 'spread them over so many processes', '1')
     .option('--nodes <n>', 'so many nodes, where they have no names of their own')
-    .option('--real', 'real processes over TCP; not there yet')
+    .option('--real', 'a process for each node, over TCP, instead of simulated time')
     .option('--report <file>', 'write a page with the timeline, lag, curves and topology')
     .option('--no-shrink', 'leave random faults that fail as they are')
     .option('--json', 'print the report as JSON')
