@@ -1,5 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { alteredMessages } from '../../simulations/checkers/altered-messages.ts'
+import { inboxMessages } from '../../simulations/checkers/inbox-messages.ts'
 import { lostMessages } from '../../simulations/checkers/lost-messages.ts'
 import { publisherOrder } from '../../simulations/checkers/publisher-order.ts'
 import { repeatedMessages } from '../../simulations/checkers/repeated-messages.ts'
@@ -88,6 +90,51 @@ describe('checkers', () => {
     const trace = [confirmed(1), subscribed('d'), subscribed('e', false), confirmed(2, 'b/x')]
     expect(lostMessages(trace)).toEqual([])
     expect(lostMessages([...trace, confirmed(3)])).toMatchObject([{ subscription: 'd' }])
+  })
+
+  it('lost: what a node did not live to finish, until it comes again', () => {
+    const unfinished: TraceEvent = { kind: 'unfinished', subscription: 'd', id: message(1).id }
+    const trace = [subscribed('d'), confirmed(1), handed('d', message(1)), unfinished]
+    expect(lostMessages(trace)).toMatchObject([{ subscription: 'd', id: message(1).id }])
+    expect(lostMessages([...trace, handed('d', message(1), { attempt: 2 })])).toEqual([])
+  })
+
+  it('lost: a gap is an excuse only where its reason can be', () => {
+    const reader = { ...subscribed('d'), waits: true, keepsMs: 1000 } as TraceEvent
+    const told = (at: number, reason: string): Trace => {
+      const event = { ...gap('d', 1, 1), reason, at } as TraceEvent
+      return [reader, confirmed(1), event, confirmed(2), handed('d', message(2))]
+    }
+    for (const reason of ['trimmed', 'expired']) {
+      expect(lostMessages(told(999, reason))).toMatchObject([{ id: message(1).id }])
+      expect(lostMessages(told(1000, reason))).toEqual([])
+    }
+    expect(lostMessages(told(5000, 'skipped'))).toMatchObject([{ id: message(1).id }])
+    expect(lostMessages(told(0, 'damaged'))).toEqual([])
+    // Wrong, and yet no silence.
+    expect(silentGaps(told(0, 'trimmed'))).toEqual([])
+  })
+
+  it('altered: two contents under one id, wherever they are seen', () => {
+    const seen = (event: TraceEvent, content: number): TraceEvent =>
+      ({ ...event, content }) as TraceEvent
+    const good = [seen(handed('d', message(1)), 7), seen(confirmed(1), 7)]
+    expect(alteredMessages([...good, handed('e', message(1)), confirmed(2)])).toEqual([])
+    expect(alteredMessages([...good, seen(handed('e', message(1)), 8)])).toMatchObject([
+      { subscription: 'e', id: message(1).id }
+    ])
+    expect(alteredMessages([...good, seen(confirmed(1), 8)])).toMatchObject([{ subscription: 'p' }])
+  })
+
+  it('inbox: no receipt is owed to a sender that stays down', () => {
+    const trace: Trace = [
+      { kind: 'sent', id: 'l', from: 'a', to: 'b', topic: 't' },
+      { kind: 'received', id: 'l', node: 'b' },
+      { kind: 'stopped', node: 'a', how: 'crash' }
+    ]
+    expect(inboxMessages(trace)).toEqual([])
+    expect(inboxMessages([...trace, { kind: 'started', node: 'a' }])).toHaveLength(1)
+    expect(inboxMessages(trace.filter(({ kind }) => kind !== 'received'))).toHaveLength(1)
   })
 
   it('repeated: only after an acknowledgement that was answered, and of the same subscription', () => {

@@ -93,5 +93,30 @@ export const DELIVERY_MUTANTS: readonly Mutant[] = [
     scenario: BEHIND,
     seed: 1,
     checker: 'repeated-messages'
+  },
+  {
+    name: 'mixed up records',
+    breaks: 'Now and then a reader takes the messages out of the record before.',
+    edits: [
+      {
+        file: 'src/delivery/channel-reader.ts',
+        find: `    this.#messages = this.#components.decoder.messagesOf(live.record)
+`,
+        put: `    if (live.entry.offset % 10 !== 0) this.shown = live.record
+    this.#messages = this.#components.decoder.messagesOf(this.shown ?? live.record)
+`
+      },
+      {
+        file: 'src/delivery/channel-reader.ts',
+        find: `  #current: LiveEntry | undefined
+`,
+        put: `  #current: LiveEntry | undefined
+  shown: LiveEntry['record'] | undefined
+`
+      }
+    ],
+    scenario: CRASH,
+    seed: 1,
+    checker: 'altered-messages'
   }
 ]
