@@ -140,7 +140,9 @@ class Run {
     const first = nodes.filter(({ joinMs }) => joinMs === 0).length
     const until = systemClock.monotonic() + SETUP_MS
     for (;;) {
-      await delay(systemClock, SLICE_MS / 4)
+      await delay(systemClock, SLICE_MS)
+      // Who is connected is not told with every connection.
+      await this.#all(async (node) => void (await node.sample()))
       this.#assertGood()
       const settled = [...this.#population.nodes.values()].every((node) => node.settled)
       if (settled && this.#network.topology().length === (first * (first - 1)) / 2) return
