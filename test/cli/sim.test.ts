@@ -73,7 +73,8 @@ describe('cli: sim', () => {
   it.each([
     [['sim'], 'ERR_OPTIONS'],
     [['sim', 'split-brian'], 'ERR_SCENARIO'],
-    [['sim', 'split-brain', '--real'], 'ERR_OPTIONS'],
+    [['sim', '--runs', '2', '--real'], 'ERR_OPTIONS'],
+    [['sim', 'disk-full', '--real'], 'ERR_SCENARIO'],
     [['sim', 'custodian-only', '--nodes', '5'], 'ERR_SCENARIO'],
     [['sim', 'split-brain', '--seed', 'x'], 'ERR_OPTIONS']
   ])('exits with 2 for %j', async (args, error) => {
