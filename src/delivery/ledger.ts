@@ -1,4 +1,5 @@
 import type { CursorState, SequenceRange, Store } from '../store/contract.ts'
+import { InFlightWindow } from './in-flight-window.ts'
 
 /** A message that was handed over and is not acknowledged, or waits to be handed over again. */
 export interface InFlight<Held> {
@@ -46,8 +47,8 @@ export type Permit =
 export class Ledger<Held> {
   readonly #store: Pick<Store, 'saveCursor'>
   readonly #init: LedgerInit
-  /** By offset, in the order of first hand-over, which is ascending. */
-  readonly #inFlight = new Map<number, InFlight<Held>>()
+  /** In the order of first hand-over, which is ascending. */
+  readonly #inFlight = new InFlightWindow<InFlight<Held>>()
   /** Acknowledged above the cursor before this life. */
   readonly #before: readonly SequenceRange[]
   /** Exact attempts so far of messages that are not in flight yet in this life. */
@@ -103,8 +104,8 @@ export class Ledger<Held> {
   add(offset: number, held: Held, attempt: number): { entry: InFlight<Held>; ready: boolean } {
     const ready = attempt === 1
     const entry = { offset, held, attempt, deadline: undefined, dueAt: 0, saved: ready }
-    this.#attempts.delete(offset)
-    this.#inFlight.set(offset, entry)
+    if (this.#attempts.size > 0) this.#attempts.delete(offset)
+    this.#inFlight.add(entry)
     if (!ready) this.#writeAttempt(entry).catch(this.#init.onError)
     return { entry, ready }
   }
@@ -154,8 +155,7 @@ export class Ledger<Held> {
   }
 
   #firstInFlight(): number {
-    for (const offset of this.#inFlight.keys()) return offset
-    return Infinity
+    return this.#inFlight.firstOffset ?? Infinity
   }
 
   #lowest(): number {

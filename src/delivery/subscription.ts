@@ -82,6 +82,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
   readonly #reported = new Set<string>()
   readonly #duplicates: Duplicates
   #slow = false
+  /** The write of acknowledgements whose failure is looked after. */
+  #watched: Promise<void> | undefined
   #stopped: Promise<void> | undefined
 
   constructor(components: SubscriptionComponents, init: SubscriptionInit) {
@@ -247,16 +249,20 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
   // ---- messages ----
 
   async acknowledge(message: DeliveredMessage): Promise<void> {
-    const { channel } = message.candidate.entry
-    const lane = this.#lanes.get(channel)
+    const lane = this.#lanes.get(message.candidate.entry.channel)
     if (lane?.ledger === undefined) return
     if (this.#stopped !== undefined) throw givenBack()
-    if (lane.ledger.get(message.candidate.offset) !== undefined) {
+    await this.#acknowledgeIn(lane, message)
+  }
+
+  /** Many acknowledgements share a write, and its promise. */
+  #acknowledgeIn(lane: ChannelLane, { candidate: { offset } }: DeliveredMessage): Promise<void> {
+    if (lane.ledger?.get(offset) !== undefined) {
       this.#components.stats.acknowledged++
       // The room it leaves may be what another channel waits for.
       if (this.#lanes.size > 1) for (const other of this.#lanes.values()) this.#readable.add(other)
     }
-    await lane.acknowledge(message.candidate.offset)
+    return lane.acknowledge(offset)
   }
 
   async retry(message: DeliveredMessage, delayMs: number): Promise<void> {
@@ -307,7 +313,12 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
 
   #autoAcknowledge(message: DeliveredMessage): void {
     if (this.durable === undefined || this.#stopped !== undefined) return
-    this.acknowledge(message).catch((error: unknown) => this.#laneFailed(error))
+    const lane = this.#lanes.get(message.candidate.entry.channel)
+    if (lane === undefined) return
+    const written = this.#acknowledgeIn(lane, message)
+    if (written === this.#watched) return
+    this.#watched = written
+    written.catch((error: unknown) => this.#laneFailed(error))
   }
 
   #handlerFailed(message: DeliveredMessage, error: unknown): void {

@@ -310,7 +310,8 @@ class HolderSession {
     if (pull.awaited && from < log.floor && log.publisher === this.#init.self) {
       this.#init.askedBelow(pull, log.floor)
     }
-    const young = pull.maxAgeMs > 0 ? await store.seekLog(pull, clock.now() - pull.maxAgeMs) : from
+    const oldest = clock.now() - pull.maxAgeMs
+    const young = pull.maxAgeMs > 0 ? await store.seekLog(pull, oldest, from) : from
     const exact = (young ?? Infinity) > from && isOlder(log, to, young)
     if (young === undefined || young > to) {
       await this.#start(pull, log, { from: 0, exact })

@@ -271,8 +271,11 @@ export interface Store extends Lifecycle {
     before: number,
     options?: { maxBytes?: number }
   ): Promise<readonly LogEntry[]>
-  /** First sequence of the first record held that was born at or after local time `ms`; undefined if none. */
-  seekLog(ref: LogRef, ms: number): Promise<number | undefined>
+  /**
+   * First sequence of the first record held that was born at or after local time `ms`; undefined if none. Where the
+   * last record that begins at or below `from` (default 0) was, its own first sequence, which is found at once.
+   */
+  seekLog(ref: LogRef, ms: number, from?: number): Promise<number | undefined>
 
   /**
    * Puts records below the floor of a log that is known, and their messages in front of the journal, so that a

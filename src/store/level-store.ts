@@ -276,8 +276,8 @@ class LevelStore implements Store {
     return this.#reads.before(ref, before, maxBytes)
   }
 
-  seekLog(ref: LogRef, ms: number): Promise<number | undefined> {
-    return this.#reads.seek(ref, ms)
+  seekLog(ref: LogRef, ms: number, from = 0): Promise<number | undefined> {
+    return this.#reads.seek(ref, ms, from)
   }
 
   async flush(): Promise<void> {

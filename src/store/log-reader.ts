@@ -91,6 +91,7 @@ export async function readRows(level: Level, slot: LogSlot, range: ReadRange): P
   const open = range.to >= Number.MAX_SAFE_INTEGER
   const lt = open ? successor(slot.recordPrefix) : numberKey(slot.recordPrefix, range.to + 1)
   await visitRows(level, { gte: start, lt }, take)
+  slot.boundary = (rows.at(-1)?.to ?? 0) + 1
   const counted = [{ from: log.floor, to: log.head }, ...log.islands]
   const held = absent.reduce<readonly SequenceRange[]>(without, counted)
   const losses = lossesIn(log, clipped(held, { from: range.from, to: covered }), rows)
@@ -106,7 +107,8 @@ function follows(last: LogRow, row: LogRow): boolean {
 /** The key of the record that holds `from`, or of the first above it. */
 async function firstKey(level: Level, slot: LogSlot, from: number): Promise<Buffer> {
   const key = numberKey(slot.recordPrefix, from)
-  if (from <= 1) return key
+  // Who reads on from the end of the last read needs no search.
+  if (from <= 1 || from === slot.boundary) return key
   const below = level.keys({ gte: slot.recordPrefix, lte: key, reverse: true, limit: 1 })
   try {
     return (await below.next()) ?? key
@@ -197,13 +199,21 @@ export async function readRowsBefore(
   return rows.toReversed()
 }
 
-/** First sequence of the first record born at or after `ms`, as far as records were born in their order. */
+/**
+ * First sequence of the first record born at or after `ms`, as far as records were born in their order; where the
+ * last record that begins at or below `from` is one, its own.
+ */
 export async function seekRow(
   level: Level,
   slot: LogSlot,
-  ms: number
+  { from, ms }: { readonly from: number; readonly ms: number }
 ): Promise<number | undefined> {
   const log = slot.committed
+  if (from > log.floor) {
+    const key = await firstKey(level, slot, from)
+    const row = await bornAtOrAbove(level, slot, keyNumber(key))
+    if (row !== undefined && row.from <= from && row.bornAt >= ms) return row.from
+  }
   let low = log.floor
   let high = Math.max(log.head, log.islands.at(-1)?.to ?? 0)
   let found: number | undefined

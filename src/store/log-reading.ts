@@ -66,11 +66,11 @@ export class LogReading {
     return rows.map(({ bornAt, head, record }) => ({ bornAt, head, record }))
   }
 
-  async seek(ref: LogRef, ms: number): Promise<number | undefined> {
+  async seek(ref: LogRef, ms: number, from: number): Promise<number | undefined> {
     const slot = this.#components.mirror().log(ref)
     if (slot === undefined) return undefined
     await this.#written(slot, { from: 0, to: Infinity })
-    return this.guard(() => seekRow(this.#components.level(), slot, ms))
+    return this.guard(() => seekRow(this.#components.level(), slot, { from, ms }))
   }
 
   /** Looks at records that seem damaged. */

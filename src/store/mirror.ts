@@ -31,6 +31,8 @@ export class LogSlot {
   ahead = 0
   /** Something of it has been put into the journal. */
   entered: boolean
+  /** The last read ended with a record right below this sequence: no record reaches over it. */
+  boundary = 1
   /** The holes that listeners were told of. */
   reported = ''
   /** All sessions of the publisher in the channel, this one included, in their order. */

@@ -37,6 +37,8 @@ export type Command =
       readonly say?: boolean
       /** Payloads begin with the time of their publishing: latencies are kept. */
       readonly timed?: boolean
+      /** false: payloads are not summed up, which takes as long as the rest of a hand-over. */
+      readonly digests?: boolean
     }
   | {
       readonly op: 'publish'

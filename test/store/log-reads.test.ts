@@ -236,6 +236,11 @@ describe('reads of logs', () => {
         for (let ms = 998; ms < clock.now() + 3; ms++) {
           const expected = left.find(({ at }) => at >= ms)?.first
           expect(await store.seekLog(author.ref, ms)).toBe(expected)
+          for (const from of [cut + 1, cut + 7]) {
+            const near = left.findLast(({ first }) => first <= from)
+            const found = near !== undefined && near.at >= ms ? near.first : expected
+            expect(await store.seekLog(author.ref, ms, from)).toBe(found)
+          }
         }
         await store.stop()
       }),
