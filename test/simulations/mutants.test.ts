@@ -17,17 +17,17 @@ afterAll(() => {
 
 /** Each trial once, however many mutants share it. */
 const trials = new Map(
-  MUTANTS.map((mutant) => [
-    `${nameOf(mutant)}, seed ${mutant.seed}, ${mutant.worksMs ?? 0}`,
-    mutant
-  ])
+  MUTANTS.map((mutant) => {
+    const { seed, worksMs } = mutant
+    const work = worksMs === undefined ? '' : `, ${worksMs} ms of work at each message`
+    return [`${nameOf(mutant)}, seed ${seed}${work}`, mutant]
+  })
 )
 
 describe('mutants: what is not broken passes', () => {
   it.each([...trials])('%s', { timeout: 60_000 }, async (_, { scenario, seed, worksMs }) => {
-    const { delivered, violations } = await laboratory.run({ scenario, seed, worksMs })
+    const { violations } = await laboratory.run({ scenario, seed, worksMs })
     expect(violations).toEqual([])
-    expect(delivered).toBeGreaterThanOrEqual(0)
   })
 })
 
@@ -40,6 +40,7 @@ describe('mutants: what is broken on purpose is noticed', () => {
       const { violations } = await laboratory.run({ scenario, seed, worksMs }, edits)
       expect(violations.map((violation) => violation.checker)).toContain(checker)
       const first = violations.find((violation) => violation.checker === checker)
+      expect(first?.what).toMatch(/\w/)
       caught.push([
         name,
         nameOf(mutant),

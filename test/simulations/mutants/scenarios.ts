@@ -151,3 +151,55 @@ timeline:
 end: 20s
 drain: 40s
 `
+
+/** Its disk is so slow that a record is with its neighbours long before it is on disk. */
+export const POWER_LOSS = `
+name: power-loss
+description: A publisher on a slow disk loses power while it publishes, cut off at first and connected later.
+nodes: 3
+workload:
+  publishers:
+    - { nodes: n1, topic: 'orders/{node}', rate: 50, from: 1s, until: 15s }
+  subscriptions:
+    - { nodes: n2..n3, filter: 'orders/#', durable: audit }
+timeline:
+  - { at: 2s, slow-disk: n1, by: 50ms, for: 16s }
+  - { at: 3s, isolate: n1, for: 2s }
+  - { at: 4s, lose-unsynced-writes: n1, for: 500ms }
+  - { at: 8s, lose-unsynced-writes: n1, for: 1s }
+  - { at: 12010ms, lose-unsynced-writes: n1, for: 1s }
+end: 18s
+drain: 12s
+`
+
+/** It is signed for at once if nothing is synced first, and handed over only when the disk has taken one more write. */
+export const RECIPIENT_POWER_LOSS = `
+name: recipient-power-loss
+description: A recipient with a slow disk loses power right after the first letter has come.
+nodes: 2
+workload:
+  sends:
+    - { from: n1, to: n2, topic: letters, rate: 1, starts: 3s, until: 6s }
+timeline:
+  - { at: 2s, slow-disk: n2, by: 500ms, for: 5s }
+  - { at: 3800ms, lose-unsynced-writes: n2, for: 1s }
+end: 10s
+drain: 60s
+`
+
+export const FLOOD = `
+name: flood
+description: A publisher on a very slow disk is given far more than it can write, and says so.
+nodes: 1
+workload:
+  publishers:
+    - { nodes: n1, topic: 'orders/{node}', rate: 200, size: 180KiB, from: 1s, until: 5s }
+timeline:
+  - { at: 500ms, slow-disk: n1, by: 60s }
+  - { at: 5500ms, crash: n1 }
+end: 6s
+drain: 0s
+leave: true
+expect:
+  memory: { perNode: 96MiB }
+`
