@@ -43,9 +43,14 @@ export class Proxy {
     for (const lane of this.#lanes) lane.change()
   }
 
+  /** Breaks what is connected, as a device does that loses its carrier. */
+  drop(): void {
+    for (const socket of [...this.#sockets, ...this.#stranded]) socket.destroy()
+  }
+
   async stop(): Promise<void> {
     this.#server.close()
-    for (const socket of [...this.#sockets, ...this.#stranded]) socket.destroy()
+    this.drop()
     await once(this.#server, 'close')
   }
 
