@@ -44,7 +44,7 @@ export interface LifeEngine {
   }
 }
 
-export interface LetterInit {
+interface LetterInit {
   readonly topic: string
   readonly payload: Uint8Array
   readonly custodians: number
