@@ -13,10 +13,14 @@ export type {
   Data,
   NodeEvents,
   NodeStatus,
+  OutboxEntry,
   PeerStatus,
   PublishOptions,
   Published,
+  SendOptions,
+  Sent,
   SkeinNode,
+  SubscriberStatus,
   TopicStatus
 } from './node/contract.ts'
 export type {

@@ -71,7 +71,7 @@ export interface Calls {
   /** Answered at once. */
   ping: Call<Record<string, never>, void>
   sample: Call<Record<string, never>, Sample>
-  /** Answered when everything is written and closed. */
+  /** Answered when everything is written and closed; then the process ends. */
   stop: Call<Record<string, never>, void>
 }
 

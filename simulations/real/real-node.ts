@@ -182,7 +182,6 @@ export class RealNode implements RunNode {
     await this.#ended(life)
     if (!life.alive) return
     this.#bury(life)
-    this.#gone = life.process.disconnect()
     this.#init.onDown('stop')
     if (this.#wanted) this.start()
   }
@@ -198,13 +197,14 @@ export class RealNode implements RunNode {
 
   #kill(life: OwnLife, how?: 'crash'): void {
     this.#bury(life)
-    this.#gone = life.process.kill()
+    life.process.kill()
     if (how !== undefined) this.#init.onDown(how)
   }
 
   #bury(life: OwnLife): void {
     life.alive = false
     life.up = false
+    this.#gone = life.process.gone
     this.#life = undefined
     this.#paused = false
     this.#init.onConnected([])

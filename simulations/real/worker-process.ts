@@ -78,16 +78,14 @@ export class WorkerProcess {
     this.#child.kill(signal)
   }
 
-  /** Lets it end, when its node has stopped. Resolves when it is gone. */
-  disconnect(): Promise<void> {
-    if (this.#child.connected) this.#child.disconnect()
+  /** Resolves when it has ended. */
+  get gone(): Promise<void> {
     return this.#gone
   }
 
-  /** Kills it; a frozen one too. Resolves when it is gone. */
-  kill(): Promise<void> {
+  /** Kills it; a frozen one too. */
+  kill(): void {
     this.#child.kill('SIGKILL')
-    return this.#gone
   }
 
   #answered(reply: Extract<Reply, { say: 'answer' | 'refused' }>): void {

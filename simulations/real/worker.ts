@@ -17,8 +17,8 @@ const outcomes = new Map<string, Promise<void>>()
 /** Handed over, and not answered yet. */
 const handed = new Map<number, Message>()
 
-function say(reply: Reply): void {
-  if (process.connected) process.send?.(reply)
+function say(reply: Reply, then?: () => void): void {
+  if (process.connected) process.send?.(reply, then)
 }
 
 function notice(own: Notice): void {
@@ -146,7 +146,8 @@ function perform<Op extends Operation>(op: Op, params: Calls[Op]['params']): Pro
 
 async function answer({ id, op, params }: Request): Promise<void> {
   try {
-    say({ say: 'answer', id, answer: await perform(op, params) })
+    const reply: Reply = { say: 'answer', id, answer: await perform(op, params) }
+    say(reply, op === 'stop' ? () => process.disconnect() : undefined)
   } catch (error) {
     say({ say: 'refused', id, error: toSkeinError(error).toJSON() })
   }

@@ -5,7 +5,12 @@ import { createMemoryNetwork } from '../../src/mesh/memory-network.ts'
 import { MemoryLevel } from 'memory-level'
 import type { NodeClock, VirtualDisk, VirtualNetwork, VirtualTime } from './contract.ts'
 
-interface Ev { at: number; seq: number; cb: () => void; cancelled: boolean }
+interface Ev {
+  at: number
+  seq: number
+  cb: () => void
+  cancelled: boolean
+}
 class Time implements VirtualTime {
   nowMs = 0
   events = 0
@@ -24,7 +29,11 @@ class Time implements VirtualTime {
       i = p
     }
     h[i] = ev
-    return { cancel: () => { ev.cancelled = true } }
+    return {
+      cancel: () => {
+        ev.cancelled = true
+      }
+    }
   }
   #pop(): Ev | undefined {
     const h = this.#heap
@@ -57,7 +66,9 @@ class Time implements VirtualTime {
     }
     this.nowMs = untilMs
   }
-  async settle(): Promise<void> { await this.run(this.nowMs) }
+  async settle(): Promise<void> {
+    await this.run(this.nowMs)
+  }
   clock(init: { skewMs?: number } = {}): NodeClock {
     let dead = false
     let skew = init.skewMs ?? 0
@@ -70,12 +81,37 @@ class Time implements VirtualTime {
     return {
       now: () => 1_800_000_000_000 + this.nowMs + skew,
       monotonic: () => this.nowMs,
-      after: (ms, cb) => { let off = false; const t = this.schedule(ms, () => run(() => { if (!off) cb() })); return { cancel: () => { off = true; t.cancel() } } },
-      soon: (cb) => { this.schedule(0, () => run(cb)) },
-      skew: (ms) => { skew = ms },
-      kill: () => { dead = true },
-      pause: () => { paused ??= [] },
-      resume: () => { const p = paused ?? []; paused = undefined; for (const cb of p) this.schedule(0, () => run(cb)) }
+      after: (ms, cb) => {
+        let off = false
+        const t = this.schedule(ms, () =>
+          run(() => {
+            if (!off) cb()
+          })
+        )
+        return {
+          cancel: () => {
+            off = true
+            t.cancel()
+          }
+        }
+      },
+      soon: (cb) => {
+        this.schedule(0, () => run(cb))
+      },
+      skew: (ms) => {
+        skew = ms
+      },
+      kill: () => {
+        dead = true
+      },
+      pause: () => {
+        paused ??= []
+      },
+      resume: () => {
+        const p = paused ?? []
+        paused = undefined
+        for (const cb of p) this.schedule(0, () => run(cb))
+      }
     }
   }
 }
@@ -86,11 +122,18 @@ export function createDisk(_: Random): VirtualDisk {
   let _clock: Clock
   return {
     openLevel: async () => {
-      level ??= new MemoryLevel<Buffer, Buffer>({ keyEncoding: 'buffer', valueEncoding: 'buffer', storeEncoding: 'buffer' })
+      level ??= new MemoryLevel<Buffer, Buffer>({
+        keyEncoding: 'buffer',
+        valueEncoding: 'buffer',
+        storeEncoding: 'buffer'
+      })
       if (level.status !== 'open') await level.open()
       return level as Level
     },
-    attach: (clock) => { _clock = clock; void _clock },
+    attach: (clock) => {
+      _clock = clock
+      void _clock
+    },
     crash: () => {},
     setFull: () => {},
     setFailing: () => {},
@@ -115,13 +158,17 @@ export function createNetwork(time: VirtualTime, latencyMs: number): VirtualNetw
       if (imp.kind !== 'cut') return
       const names = [...ids.keys()]
       const pairs: [string, string][] = []
-      for (const a of names) for (const b of names) {
-        if (a >= b) continue
-        const ga = links.kind === 'between' ? links.groups.findIndex((g) => g.includes(a)) : -1
-        const gb = links.kind === 'between' ? links.groups.findIndex((g) => g.includes(b)) : -1
-        const hit = links.kind === 'all' || (links.kind === 'of' && (links.nodes.includes(a) || links.nodes.includes(b))) || (ga !== gb && ga >= 0 && gb >= 0)
-        if (hit) pairs.push([ids.get(a) as string, ids.get(b) as string])
-      }
+      for (const a of names)
+        for (const b of names) {
+          if (a >= b) continue
+          const ga = links.kind === 'between' ? links.groups.findIndex((g) => g.includes(a)) : -1
+          const gb = links.kind === 'between' ? links.groups.findIndex((g) => g.includes(b)) : -1
+          const hit =
+            links.kind === 'all' ||
+            (links.kind === 'of' && (links.nodes.includes(a) || links.nodes.includes(b))) ||
+            (ga !== gb && ga >= 0 && gb >= 0)
+          if (hit) pairs.push([ids.get(a) as string, ids.get(b) as string])
+        }
       cuts.set(id, pairs)
       for (const [a, b] of pairs) inner.cut(a, b)
     },
@@ -130,7 +177,9 @@ export function createNetwork(time: VirtualTime, latencyMs: number): VirtualNetw
       cuts.delete(id)
       for (const [a, b] of pairs) inner.heal(a, b)
     },
-    kill: (peer) => { void running.get(peer)?.stop() },
+    kill: (peer) => {
+      void running.get(peer)?.stop()
+    },
     pause: (peer) => inner.freeze(peer),
     resume: (peer) => inner.thaw(peer),
     topology: () => []

@@ -12,15 +12,12 @@ import { Dialler } from './dialler.ts'
 import type { DialResult, RememberedPeer } from './dialler.ts'
 import { parseAddress } from './libp2p-host.ts'
 import type { Host } from './libp2p-host.ts'
+import { PEERS, PEERS_MAX } from './neighbourhood.ts'
 import type { Neighbours } from './neighbours.ts'
 import type { Neighbour } from './neighbours.ts'
 import { encodeControl } from './push-codec.ts'
 import type { PeerAddresses } from './push-codec.ts'
 
-/** Connect to every member up to this many peers; above, wait until a neighbour is lost. */
-const PEERS = 64
-/** Inbound connections are still taken up to this many, so that a full node does not turn newcomers away. */
-export const PEERS_MAX = 80
 /** After a start mDNS asks again at these times, ms: two nodes that start together may miss each other's first question. */
 const QUERY_AT_MS = [100, 400, 1200, 3000]
 const LINK_CHECK_MS = 2000

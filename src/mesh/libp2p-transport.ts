@@ -18,7 +18,7 @@ import type {
   TransportStats,
   Verdict
 } from './contract.ts'
-import { Discovery, PEERS_MAX } from './discovery.ts'
+import { Discovery } from './discovery.ts'
 import type { DiscoveryComponents } from './discovery.ts'
 import { Dissemination } from './dissemination.ts'
 import type { Refusal } from './encrypters.ts'
@@ -27,6 +27,7 @@ import { ChannelGossip } from './gossip.ts'
 import { createHost, parseAddress } from './libp2p-host.ts'
 import type { Host } from './libp2p-host.ts'
 import type { Link } from './link.ts'
+import { LEAVE_BEHIND_MS, PEERS_MAX, STREAM_OPEN_MS } from './neighbourhood.ts'
 import { Neighbours } from './neighbours.ts'
 import type { Neighbour } from './neighbours.ts'
 import { networkSecret, serviceTag } from './network-key.ts'
@@ -34,8 +35,6 @@ import type { NetworkKeys } from './network-key.ts'
 import { Standing } from './standing.ts'
 import { Identity } from './identity.ts'
 
-const STREAM_OPEN_MS = 10_000
-const LEAVE_BEHIND_MS = 10_000
 /** Streams of one protocol that a neighbour may have open at once. */
 const STREAMS_PER_PROTOCOL = 64
 

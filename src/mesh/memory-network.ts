@@ -20,15 +20,13 @@ import { Identity } from './identity.ts'
 import { Link } from './link.ts'
 import { MemoryPipe } from './memory-pipe.ts'
 import { memoryStreamPair } from './memory-stream.ts'
+import { LEAVE_BEHIND_MS, TICK_MS } from './neighbourhood.ts'
 import { frameId } from './network-key.ts'
 import { encodeControl } from './push-codec.ts'
 import { PushReceiver } from './push-receiver.ts'
 import { SeenFrames } from './seen-frames.ts'
 import { Standing } from './standing.ts'
 
-const LEAVE_BEHIND_MS = 10_000
-/** Between two looks at whether neighbours take what they are sent, ms. */
-const TICK_MS = 1000
 /** At a stop what waits has so many link delays to arrive. */
 const DRAIN_TURNS = 50
 const GOSSIP_SEEN_MS = 60_000

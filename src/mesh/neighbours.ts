@@ -12,27 +12,21 @@ import type { PeerId } from './contract.ts'
 import type { Dissemination } from './dissemination.ts'
 import { Link } from './link.ts'
 import type { PushSink } from './link.ts'
+import { DEAF_MS, DRAIN_MS, DRAIN_STEP_MS, PING_MS, TICK_MS } from './neighbourhood.ts'
 import { encodeControl } from './push-codec.ts'
 import type { PeerAddresses } from './push-codec.ts'
 import { PushReceiver } from './push-receiver.ts'
 
 export const PUSH_PROTOCOL = '/skein/push/1.0.0'
-/** A ping goes to every neighbour this often. */
-const PING_MS = 2000
-/** A link that carried nothing for this long is deaf: three pings. */
-const DEAF_MS = 6000
-/** The watchdog's own step; where it comes much later, this process slept, and not the neighbours. */
-const TICK_MS = 1000
+/** Where the watchdog's tick comes so much later, this process slept, and not the neighbours. */
 const SLEPT_MS = 3000
 /** Time for a push stream to open. */
 const OPEN_MS = 5000
 const REOPEN_MS = 250
 /** A neighbour on which no push stream can be opened is hung up after so many tries. */
 const OPEN_TRIES = 4
-/** At a stop: time for neighbours to read what waits, and time to close. */
-const DRAIN_MS = 700
+/** At a stop: time to close. */
 const CLOSE_MS = 300
-const DRAIN_STEP_MS = 5
 /** Written to a push stream ahead of its window. */
 const STREAM_BUFFER_BYTES = 256 * 1024
 /** Frames of one neighbour that wait for their verdict before its stream is paused. */

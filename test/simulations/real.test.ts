@@ -9,7 +9,7 @@ import { eventually, run, temporaryFolder } from '../processes/skein-process.ts'
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
 const SCENARIO = `
-description: Three nodes, a cut, a kill and a frozen node.
+description: Three nodes, a cut, a kill, a restart and a frozen node.
 seed: 3
 tier: [real]
 nodes: 3
@@ -23,6 +23,7 @@ workload:
 timeline:
   - { at: 1s, partition: [[n1], [n2, n3]], for: 1s }
   - { at: 1500ms, crash: n2, for: 500ms }
+  - { at: 2500ms, restart: n2, down: 200ms }
   - { at: 3s, latency: 20ms, jitter: 10ms, for: 500ms }
 end: 4s
 drain: 3s
@@ -65,7 +66,12 @@ describe('simulations: real processes', () => {
       deliveredBy: { all: 360 },
       replay: `skein sim ${file} --seed 3 --real`
     })
-    expect(report.faults.map(({ kind }) => kind)).toEqual(['partition', 'crash', 'latency'])
+    expect(report.faults.map(({ kind }) => kind)).toEqual([
+      'partition',
+      'crash',
+      'restart',
+      'latency'
+    ])
   })
 
   it.each([
