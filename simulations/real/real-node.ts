@@ -37,8 +37,8 @@ export class RealNode implements RunNode {
   readonly name: string
   readonly #init: RealNodeInit
   #life: OwnLife | undefined
-  /** The process before this one is gone: it had the data directory. */
-  #gone: Promise<void> = Promise.resolve()
+  /** Present or past: while it is there, it has the data directory. */
+  #process: WorkerProcess | undefined
   #wanted = false
   #paused = false
 
@@ -62,9 +62,7 @@ export class RealNode implements RunNode {
 
   start(): void {
     this.#wanted = true
-    void this.#gone.then(() => {
-      if (this.#wanted && this.#life === undefined) this.#begin()
-    })
+    if (this.#life === undefined) this.#guard(this.#begin(this.#process))
   }
 
   /** In order, as at SIGTERM; a frozen one is thawed first. */
@@ -77,7 +75,7 @@ export class RealNode implements RunNode {
 
   crash(): void {
     this.#wanted = false
-    if (this.#life !== undefined) this.#kill(this.#life, 'crash')
+    if (this.#life !== undefined) this.#kill(this.#life)
   }
 
   pause(): void {
@@ -121,8 +119,9 @@ export class RealNode implements RunNode {
   /** The run is over: its process is killed, and nothing is told of it. Resolves when it is gone. */
   vanish(): Promise<void> {
     this.#wanted = false
-    if (this.#life !== undefined) this.#kill(this.#life)
-    return this.#gone
+    if (this.#life !== undefined) this.#bury(this.#life)
+    this.#process?.kill()
+    return this.#process?.gone ?? Promise.resolve()
   }
 
   async #ask<Answer>(ask: (life: OwnLife) => Promise<Answer>): Promise<Answer | undefined> {
@@ -137,8 +136,10 @@ export class RealNode implements RunNode {
     }
   }
 
-  #begin(): void {
+  async #begin(before: WorkerProcess | undefined): Promise<void> {
     const { onBug, settled } = this.#init
+    await before?.gone
+    if (!this.#wanted || this.#life !== undefined) return
     const process = new WorkerProcess({
       onNotice: (notice) => this.#hear(life, notice),
       onExit: (text) => this.#exited(life, text)
@@ -153,8 +154,9 @@ export class RealNode implements RunNode {
       stopping: false
     }
     this.#life = life
+    this.#process = process
     life.born = this.#bear(life)
-    this.#guard(life.born)
+    await life.born
   }
 
   async #bear(life: OwnLife): Promise<void> {
@@ -195,16 +197,15 @@ export class RealNode implements RunNode {
     }
   }
 
-  #kill(life: OwnLife, how?: 'crash'): void {
+  #kill(life: OwnLife): void {
     this.#bury(life)
     life.process.kill()
-    if (how !== undefined) this.#init.onDown(how)
+    this.#init.onDown('crash')
   }
 
   #bury(life: OwnLife): void {
     life.alive = false
     life.up = false
-    this.#gone = life.process.gone
     this.#life = undefined
     this.#paused = false
     this.#init.onConnected([])
@@ -219,7 +220,7 @@ export class RealNode implements RunNode {
 
   #exited(life: OwnLife, text: string): void {
     if (!life.alive) return
-    this.#kill(life, 'crash')
+    this.#kill(life)
     this.#init.onBug(this.#fault(text))
   }
 

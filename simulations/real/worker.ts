@@ -18,7 +18,7 @@ const outcomes = new Map<string, Promise<void>>()
 const handed = new Map<number, Message>()
 
 function say(reply: Reply, then?: () => void): void {
-  if (process.connected) process.send?.(reply, then)
+  if (process.connected) process.send?.(reply, undefined, undefined, then)
 }
 
 function notice(own: Notice): void {

@@ -77,6 +77,8 @@ export interface VirtualNetworkInit {
   /** One-way, ms. Default 1, with a jitter of up to 1. */
   readonly latencyMs?: number
   readonly jitterMs?: number
+  /** Default: without limit. */
+  readonly bytesPerSecond?: number | undefined
 }
 
 export interface WorldComponents {

@@ -3,7 +3,8 @@ import type { RecordHead } from '../../src/wire/record.ts'
 import type { NetworkBase } from '../scenario/contract.ts'
 import type { VirtualDisk, VirtualNetwork, VirtualTime } from './contract.ts'
 import { createSharedVerify } from './shared-verify.ts'
-import { createDisk, createNetwork } from './stand-ins.ts'
+import { createVirtualDisk } from './virtual-disk.ts'
+import { createVirtualNetwork } from './virtual-network.ts'
 import { createVirtualTime } from './virtual-time.ts'
 
 export interface WorldInit {
@@ -25,8 +26,9 @@ export function createWorld({ network, random }: WorldInit): World {
   const time = createVirtualTime()
   return {
     time,
-    network: createNetwork(time, network.latencyMs),
+    network: createVirtualNetwork({ time, random: random('network') }, network),
     verify: createSharedVerify(),
-    createDisk: (name) => createDisk(random(`disk ${name}`))
+    createDisk: (name, sizeBytes) =>
+      createVirtualDisk({ random: random(`disk ${name}`) }, { sizeBytes })
   }
 }

@@ -29,6 +29,7 @@ describe('cli usage', () => {
       'key',
       'doctor',
       'bench',
+      'sim',
       'help'
     ])
   })
