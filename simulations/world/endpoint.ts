@@ -175,8 +175,8 @@ export class Endpoint implements PushSink {
     if (tellOther) this.out.send(OVERHEAD, () => far?.closedByPeer())
     else this.out.close()
     const error = new SkeinError('ERR_STREAM', 'the link went down')
-    for (const fail of [...this.#opening]) fail(error)
-    for (const stream of [...this.#streams]) stream.fail(error)
+    for (const fail of this.#opening) fail(error)
+    for (const stream of this.#streams) stream.fail(error)
     this.#arrived = []
     this.buffered = 0
   }

@@ -1,0 +1,4 @@
+import { transportSuite } from '../../mesh/transport-suite.ts'
+import { pumpedNet } from './pumped-net.ts'
+
+transportSuite('virtual', pumpedNet)
