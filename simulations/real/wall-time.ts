@@ -28,8 +28,8 @@ export class WallTime implements RunTime {
 
   get nowMs(): number {
     if (this.#beganMs === undefined) return 0
-    // Microseconds: more digits say nothing.
-    return Math.round((this.#clock.monotonic() - this.#beganMs) * 1000) / 1000
+    // Whole ones, as in virtual time.
+    return Math.floor(this.#clock.monotonic() - this.#beganMs)
   }
 
   schedule(ms: number, callback: () => void): { cancel(): void } {
