@@ -1,13 +1,18 @@
 import type { Checker, MessageRef, Violation } from '../trace.ts'
+import { Bits } from './bits.ts'
 
-/** First hand-overs keep the order of one publisher in one channel; what is marked late is exempt. */
+/**
+ * First hand-overs keep the order of one publisher in one channel; what is marked late is exempt. Whether a message may
+ * come again is the business of others: after a loss of power it does, as attempt 1 where the count is lost as well.
+ */
 export const publisherOrder: Checker = (trace) => {
   const newest = new Map<string, MessageRef>()
+  const isFirst = firstHandOvers()
   const violations: Violation[] = []
   for (const event of trace) {
     if (event.kind !== 'handed') continue
     const { attempt, late, message, subscription } = event
-    if (attempt > 1 || late) continue
+    if (!isFirst(subscription, message.id) || attempt > 1 || late) continue
     const stream = `${subscription}\n${message.publisher}/${message.channel}`
     const before = newest.get(stream)
     if (before === undefined || isBefore(before, message)) {
@@ -22,6 +27,19 @@ export const publisherOrder: Checker = (trace) => {
     })
   }
   return violations
+}
+
+/** Tells once of each message at each subscription. */
+function firstHandOvers(): (subscription: string, id: string) => boolean {
+  const numbers = new Map<string, number>()
+  const handed = new Map<string, Bits>()
+  return (subscription, id) => {
+    const number = numbers.get(id) ?? numbers.size
+    numbers.set(id, number)
+    const bits = handed.get(subscription) ?? new Bits()
+    handed.set(subscription, bits)
+    return bits.add(number)
+  }
 }
 
 /** Sessions compare as text in the order of time. */

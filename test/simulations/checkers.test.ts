@@ -158,6 +158,11 @@ describe('checkers', () => {
     const trace = [handed('d', message(1)), handed('d', message(3)), again]
     expect(publisherOrder(trace)).toEqual([])
     expect(publisherOrder([...trace, handed('d', message(2), { late: true })])).toEqual([])
+    // The disk has lost that it was handed over before.
+    expect(publisherOrder([...trace, handed('d', message(1)), handed('d', message(3))])).toEqual([])
+    expect(
+      publisherOrder([...trace, handed('d', message(1)), handed('d', message(2))])
+    ).toHaveLength(1)
   })
 
   it('gaps: sees a hole between messages of an ephemeral subscription, unless it was told', () => {
