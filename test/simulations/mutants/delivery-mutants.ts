@@ -1,5 +1,5 @@
 import type { Mutant } from './mutant.ts'
-import { BEHIND, CRASH, HOLE, LONG_WORK } from './scenarios.ts'
+import { CRASH, HOLE, LONG_WORK } from './scenarios.ts'
 
 export const DELIVERY_MUTANTS: readonly Mutant[] = [
   {
@@ -54,7 +54,7 @@ export const DELIVERY_MUTANTS: readonly Mutant[] = [
   swapped: Candidate | undefined`
       }
     ],
-    scenario: BEHIND,
+    scenario: CRASH,
     seed: 1,
     checker: 'publisher-order'
   },
@@ -90,7 +90,7 @@ export const DELIVERY_MUTANTS: readonly Mutant[] = [
 `
       }
     ],
-    scenario: BEHIND,
+    scenario: CRASH,
     seed: 1,
     checker: 'repeated-messages'
   },

@@ -30,7 +30,6 @@ export class Laboratory {
       cpSync(join(ROOT, part), join(this.#tree, part), { recursive: true })
     }
     symlinkSync(join(ROOT, 'node_modules'), join(this.#tree, 'node_modules'))
-    this.#joinDisks()
   }
 
   /** What the simulator says with these edits, or with none; afterwards the copy is as it was. */
@@ -46,24 +45,6 @@ export class Laboratory {
 
   close(): void {
     rmSync(this.#tree, { recursive: true })
-  }
-
-  /** Disks that lose what was not synced, where the world has none of these yet. */
-  #joinDisks(): void {
-    const path = join(this.#tree, 'simulations/world/world.ts')
-    const source = readFileSync(path, 'utf8')
-    if (source.includes('./virtual-disk.ts')) return
-    const joined = source
-      .replace(
-        'import { createDisk, ',
-        `import { createVirtualDisk } from './virtual-disk.ts'\nimport { `
-      )
-      .replace('createDisk: (name) =>', 'createDisk: (name, sizeBytes) =>')
-      .replace(
-        'createDisk(random(`disk ${name}`))',
-        'createVirtualDisk({ random: random(`disk ${name}`) }, { sizeBytes })'
-      )
-    writeFileSync(path, joined)
   }
 
   #apply({ file, find, put }: Edit, before: Map<string, string>): void {

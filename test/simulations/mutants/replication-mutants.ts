@@ -1,5 +1,5 @@
 import type { Mutant } from './mutant.ts'
-import { BEHIND, CUT, CUT_IN_TWO, LAGGING, TWO_SESSIONS } from './scenarios.ts'
+import { CRASH, CUT, CUT_IN_TWO, LAGGING, TWO_SESSIONS } from './scenarios.ts'
 
 export const REPLICATION_MUTANTS: readonly Mutant[] = [
   {
@@ -13,7 +13,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
       }
     ],
     scenario: CUT,
-    seed: 1,
+    seed: 2,
     checker: 'lost-messages'
   },
   {
@@ -90,7 +90,7 @@ export const REPLICATION_MUTANTS: readonly Mutant[] = [
     if (from < 1000) {`
       }
     ],
-    scenario: BEHIND,
+    scenario: CRASH,
     seed: 1,
     checker: 'lost-messages'
   }

@@ -51,54 +51,36 @@ timeline:
 end: 30s
 `
 
-/** Live traffic goes on when the cut heals, and is faster than what repairs it. */
-export const BEHIND = `
-name: behind
-description: A node is cut off and meets live traffic when it is back.
-nodes: 3
-network: { latency: 20ms, jitter: 5ms }
-workload:
-  publishers:
-    - { nodes: n1, topic: 'orders/{node}', rate: 50, from: 1s, until: 14s }
-  subscriptions:
-    - { nodes: all, filter: 'orders/#', durable: audit }
-timeline:
-  - { at: 4s, isolate: n3, for: 3s }
-  - { at: 9s, isolate: n3, for: 2s }
-end: 16s
-`
-
-/** For a moment only what is live comes through: then it stands above a hole. */
+/** Frames overtake each other, and what is missing takes longer to come than what follows. */
 export const LAGGING = `
 name: lagging
-description: A link is there so shortly that only what is live comes through; a publisher starts anew meanwhile.
+description: Live records arrive in disorder, so that they stand above holes.
 nodes: 2
-network: { latency: 300ms, jitter: 0ms }
+network: { latency: 100ms, jitter: 0ms }
 workload:
   publishers:
-    - { nodes: n1, topic: 'orders/{node}', rate: 20, from: 3s, until: 25s }
+    - { nodes: n1, topic: 'orders/{node}', rate: 20, from: 1s, until: 9s }
   subscriptions:
     - { nodes: n2, filter: 'orders/#', durable: audit }
 timeline:
-  - { at: 6s, isolate: n2, for: 3s }
-  - { at: 10s, isolate: n2, for: 5s }
-end: 30s
+  - { at: 2s, reorder: 20%, by: 500ms, for: 6s }
+end: 10s
+drain: 10s
 `
 
-/** What is live of the second session comes at once, what is missing of the first takes several journeys. */
+/** Of what was published meanwhile, the second session is there before the end of the first. */
 export const TWO_SESSIONS = `
 name: two-sessions
-description: A publisher starts anew while a reader lacks the end of what it published before.
+description: A publisher starts anew while a reader is down that lacks the end of what was published before.
 nodes: 2
 network: { latency: 300ms, jitter: 0ms }
 workload:
   publishers:
-    - { nodes: n1, topic: 'orders/{node}', rate: 20, from: 1s, until: 8s }
-    - { nodes: n1, topic: 'orders/{node}', rate: 20, from: 9700ms, until: 15s }
+    - { nodes: n1, topic: 'orders/{node}', rate: 20, from: 1s, until: 15s }
   subscriptions:
     - { nodes: n2, filter: 'orders/#', durable: audit }
 timeline:
-  - { at: 5s, isolate: n2, for: 3500ms }
+  - { at: 5s, crash: n2, for: 3500ms }
   - { at: 8s, restart: n1, down: 1s }
 end: 20s
 `
@@ -106,17 +88,17 @@ end: 20s
 /** What the reader lacks stays out of reach for longer than it waits. */
 export const HOLE = `
 name: hole
-description: A link is there so shortly that only what is live comes through; what was before stays away.
+description: Records overtake others and are the last to arrive; then the link is cut for good.
 nodes: 2
 network: { latency: 300ms, jitter: 0ms }
 workload:
   publishers:
-    - { nodes: n1, topic: 'orders/{node}', rate: 10, from: 3s, until: 10100ms }
+    - { nodes: n1, topic: 'orders/{node}', rate: 20, from: 3s, until: 9500ms }
   subscriptions:
     - { nodes: n2, filter: 'orders/#', durable: audit, onGap: skip }
 timeline:
-  - { at: 6s, isolate: n2, for: 3s }
-  - { at: 10s, isolate: n2 }
+  - { at: 9s, reorder: 50%, by: 3s }
+  - { at: 9900ms, isolate: n2 }
 end: 90s
 leave: true
 expect: { noLoss: false }
