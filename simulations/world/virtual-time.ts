@@ -31,7 +31,8 @@ class Time implements VirtualTime {
   }
 
   schedule(ms: number, callback: () => void): { cancel(): void } {
-    const event = this.#queue.add(this.#queue.now + Math.round(Math.max(0, ms) * US), callback)
+    // Never early: who looks whether its time has come, and waits for the rest, would do so for ever.
+    const event = this.#queue.add(this.#queue.now + Math.ceil(Math.max(0, ms) * US), callback)
     return { cancel: () => this.#queue.cancel(event) }
   }
 
