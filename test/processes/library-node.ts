@@ -52,7 +52,9 @@ export type Command =
     }
   | { readonly op: 'tally' | 'latencies'; readonly name: string }
   | { readonly op: 'members'; readonly channel: string }
-  | { readonly op: 'connected' | 'memory' | 'metrics' | 'topics' | 'stop' }
+  /** As process.memoryUsage() says; `collect` needs --expose-gc. */
+  | { readonly op: 'memory'; readonly collect: boolean }
+  | { readonly op: 'connected' | 'metrics' | 'topics' | 'stop' }
 
 /** What a subscription got of one log. */
 export interface Log {

@@ -189,7 +189,11 @@ async function perform(command: Command): Promise<unknown> {
   }
   if (command.op === 'topics') return running().topics()
   if (command.op === 'metrics') return running().metrics()
-  if (command.op === 'memory') return process.memoryUsage().rss
+  if (command.op === 'memory') {
+    // What nobody refers to any more is not what it holds.
+    if (command.collect) gc?.()
+    return process.memoryUsage()
+  }
   await node?.stop()
   return undefined
 }

@@ -26,7 +26,12 @@ export class ProxiedMesh {
   readonly #nowhere = createServer((socket) => socket.destroy())
 
   /** Data directories are made in `folder`. */
-  async start(count: number, folder: string, options: NodeOptions = {}): Promise<void> {
+  async start(
+    count: number,
+    folder: string,
+    options: NodeOptions = {},
+    execArgv: readonly string[] = []
+  ): Promise<void> {
     const mesh = randomMesh()
     this.#nowhere.listen(0, '127.0.0.1')
     await once(this.#nowhere, 'listening')
@@ -51,7 +56,7 @@ export class ProxiedMesh {
         this.#proxies.set(`${index} ${later}`, proxy)
       }
     }
-    await Promise.all(this.nodes.map((node) => node.start()))
+    await Promise.all(this.nodes.map((node) => node.start(execArgv)))
     await this.connected(count - 1)
   }
 
