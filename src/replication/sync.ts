@@ -18,7 +18,10 @@ import { SyncFloors } from './sync-floors.ts'
 import { Wants, type Want } from './wants.ts'
 
 export interface SyncComponents {
-  readonly store: Pick<Store, 'events' | 'channels' | 'log' | 'logs' | 'raiseFloor' | 'giveUp'>
+  readonly store: Pick<
+    Store,
+    'events' | 'channels' | 'condition' | 'log' | 'logs' | 'raiseFloor' | 'giveUp'
+  >
   readonly transport: Pick<Transport, 'events' | 'peers' | 'open' | 'blame'>
   readonly membership: Membership
   readonly receiver: Pick<Receiver, 'events' | 'pulled'>
@@ -115,6 +118,7 @@ export class Sync {
         this.#asked = undefined
         this.#askSoon()
       }),
+      store.events.on('condition', () => this.#pumpSoon()),
       store.events.on('gap', ({ log, missing }) => {
         if (missing.length > 0) this.#missing(log, missing)
       }),
@@ -347,7 +351,9 @@ export class Sync {
   }
 
   #pump(): void {
-    const { clock } = this.#components
+    const { clock, store } = this.#components
+    // What cannot be stored would be asked for again and again. A change of the condition is told.
+    if (store.condition !== 'open') return
     const now = clock.monotonic()
     for (const want of this.#wants.due(now)) {
       if (this.#active >= ACTIVE_PULLS) break
