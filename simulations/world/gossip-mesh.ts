@@ -83,7 +83,8 @@ export class GossipMesh implements Gossip, GossipPeer {
   publish(channel: string, bytes: Uint8Array): void {
     const head = { channel, bytes: bytes.slice(), id: frameId(bytes) }
     this.#seen.add(head.id)
-    this.#spread(head, undefined)
+    // Behind the frame, which is written when this turn is over: gossip has to hash and to encode first.
+    this.#clock.soon(() => this.#spread(head, undefined))
   }
 
   meshPeers(channel: string): readonly PeerId[] {

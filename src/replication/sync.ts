@@ -367,8 +367,7 @@ export class Sync {
 
   /** Asks someone for what is missing of a log, or puts it off. */
   #pursue(want: Want, now: number): void {
-    const { store } = this.#components
-    const mine = store.log(want.log)
+    const mine = this.#components.store.log(want.log)
     const found = this.#source(want, mine, now)
     if (found === 'busy') return
     if (found !== undefined) {
