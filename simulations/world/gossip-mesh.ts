@@ -28,7 +28,7 @@ export interface Head {
 }
 
 /** Another node's gossip, as far as it is looked at: what it would throw away is not sent. */
-export interface GossipPeer {
+interface GossipPeer {
   knows(head: Head): boolean
   receive(from: PeerId, head: Head): void
   grafted(from: PeerId, channel: string): void
