@@ -57,7 +57,10 @@ class Stranger {
   async noise(frame: Uint8Array): Promise<number> {
     this.#chunks = []
     this.#socket.write(Buffer.concat([Buffer.from([0, frame.length]), frame]))
-    await eventually(() => this.#bytes.length > 0 || this.#socket.closed || undefined)
+    // An answer is whole when it is as long as it says at its beginning.
+    const isWhole = (): boolean =>
+      this.#bytes.length > 2 && this.#bytes.length >= 2 + this.#bytes.readUInt16BE()
+    await eventually(() => isWhole() || this.#socket.closed || undefined)
     return this.#bytes.length
   }
 
