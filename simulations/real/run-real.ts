@@ -17,6 +17,7 @@ import { startTimeline } from '../runner/timeline.ts'
 import { Workload } from '../runner/workload.ts'
 import type { ScenarioNode } from '../scenario/contract.ts'
 import { scheduleOf } from '../scenario/schedule.ts'
+import { checkTrace } from '../checkers/check.ts'
 import type { Trace } from '../trace.ts'
 import { ProxiedNetwork } from './proxied-network.ts'
 import { RealNode } from './real-node.ts'
@@ -28,6 +29,8 @@ const SAMPLE_MS = 1000
 const SLICE_MS = 100
 /** The nodes of the beginning must have found each other by then, ms. */
 const SETUP_MS = 60_000
+/** The end is not waited for where nothing has happened for so long and every rule holds, ms. */
+const REST_MS = 2000
 /** A process that does not answer in this time is not waited for, ms. */
 const ANSWER_MS = 2000
 
@@ -51,7 +54,7 @@ export async function runReal(init: RunInit): Promise<RunResult> {
     process.removeListener('exit', atExit)
   }
   const { trace } = run
-  const simulatedMs = totalMsOf(scenario)
+  const { simulatedMs } = run
   const wallMs = Math.round(systemClock.monotonic() - began)
   const facts = { scenario, seed, tier: 'real', trace, simulatedMs, wallMs } as const
   return { trace, report: buildReport(replay === undefined ? facts : { ...facts, replay }) }
@@ -89,6 +92,11 @@ class Run {
     return this.#recorder.trace
   }
 
+  /** So long it ran, ms. */
+  get simulatedMs(): number {
+    return Math.min(totalMsOf(this.#init.scenario), Math.round(this.#time.nowMs))
+  }
+
   async go(): Promise<void> {
     const { onProgress, scenario } = this.#init
     await this.#setUp()
@@ -104,10 +112,19 @@ class Run {
       onProgress?.(Math.min(totalMs, time.nowMs), totalMs)
       if (time.nowMs - sampledMs < SAMPLE_MS) continue
       sampledMs = time.nowMs
+      if (this.#isAtRest()) break
       for (const node of population.nodes.values()) void this.#sample(node)
     }
     await this.#all((node) => this.#sample(node))
     this.#assertGood()
+  }
+
+  #isAtRest(): boolean {
+    const { endMs, expect } = this.#init.scenario
+    const { nowMs } = this.#time
+    const last = this.trace.findLast(({ kind }) => kind !== 'memory' && kind !== 'topology')
+    if (nowMs < Math.max(endMs, last?.at ?? 0) + REST_MS) return false
+    return checkTrace(this.trace, expect).violations.length === 0
   }
 
   /** Leaves nothing behind. */

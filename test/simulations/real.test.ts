@@ -26,7 +26,7 @@ timeline:
   - { at: 2500ms, restart: n2, down: 200ms }
   - { at: 3s, latency: 20ms, jitter: 10ms, for: 500ms }
 end: 4s
-drain: 3s
+drain: 30s
 expect:
   delivered: { all: 360 }
 `
