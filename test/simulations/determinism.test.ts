@@ -16,7 +16,7 @@ describe('simulations: determinism', () => {
     const child = spawnSync(process.execPath, [main, ...args], { encoding: 'utf8' })
     const other = JSON.parse(child.stdout) as { traceHash: string }
     expect(other.traceHash).toBe(first.traceHash)
-  }, 60_000)
+  }, 240_000)
 
   it('gives another trace for another seed', async () => {
     const scenario = 'lan-happy-path'
@@ -25,5 +25,5 @@ describe('simulations: determinism', () => {
       await simulate(scenario, { seed: 2 })
     ]
     expect(two.traceHash).not.toBe(one.traceHash)
-  }, 60_000)
+  }, 240_000)
 })

@@ -8,7 +8,7 @@ const FULL = process.env['SKEIN_TEST_FULL'] !== undefined
 const names = scenarioNames().filter((name) => FULL || name !== 'thousand-nodes')
 
 describe('simulations: the scenarios that come with Skein', () => {
-  it.each(names)('%s holds', { timeout: FULL ? 1_200_000 : 60_000 }, async (name) => {
+  it.each(names)('%s holds', { timeout: FULL ? 1_200_000 : 240_000 }, async (name) => {
     const report = await simulate(name)
     expect({ broken: report.violations, replay: report.replay }).toEqual({
       broken: [],

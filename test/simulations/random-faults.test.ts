@@ -5,7 +5,7 @@ const RUNS = process.env['SKEIN_TEST_FULL'] === undefined ? 5 : 50
 const seeds = Array.from({ length: RUNS }, (_, i) => i + 1)
 
 describe('simulations: random faults', () => {
-  it.each(seeds)('seed %i holds', { timeout: 60_000 }, async (seed) => {
+  it.each(seeds)('seed %i holds', { timeout: 240_000 }, async (seed) => {
     const report = await explore({ seed })
     expect({ broken: report.violations, replay: report.replay }).toEqual({
       broken: [],
