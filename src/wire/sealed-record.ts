@@ -64,7 +64,8 @@ export function sealRecord(draft: RecordDraft, signer: Signer): SealedRecord {
   const headLength = fieldSize(headerBytes.length) + SIGNATURE_FIELD_BYTES
   const length = headLength + fieldSize(body.length)
   checkSizes(headLength, length)
-  const bytes = Buffer.allocUnsafe(length)
+  // Records are kept for long: one in Node's pool would keep 8 KiB of what is long gone along with it.
+  const bytes = Buffer.allocUnsafeSlow(length)
   let at = writeBytesField(bytes, 0, TAG.header, headerBytes)
   at = writeBytesField(bytes, at, TAG.signature, signature)
   writeBytesField(bytes, at, TAG.body, body)

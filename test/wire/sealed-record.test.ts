@@ -83,6 +83,11 @@ describe('sealed record', () => {
     )
   })
 
+  it('sealed record: keeps no memory beside its own', () => {
+    const { bytes } = sealRecord(plain(), signer)
+    expect(bytes.buffer.byteLength).toBe(bytes.length)
+  })
+
   it('sealed record: equals the generated codec, byte for byte', () => {
     fc.assert(
       fc.property(draft, (fields) => {
