@@ -41,7 +41,7 @@ export const LIMITS = {
   ackTimeoutLeastMs: 100,
   /** How long a gap may last before it is reported and an ephemeral subscription skips it, ms. */
   gapTimeoutMs: 10_000,
-  /** Records kept in memory per channel for live subscriptions; who is further behind reads from disk. */
+  /** Newest records of all channels in memory for live subscriptions, objects included; beyond, disk is read. */
   liveTailBytes: 8 * MIB,
   /** Read from disk at once for a subscription that is behind. */
   readBytes: 512 * KIB,

@@ -11,6 +11,9 @@ export interface LiveEntry {
   readonly record: SealedRecord
 }
 
+/** What an entry takes beside the bytes of its record: objects, digest, places in tables. Measured, 1.1 to 1.3 KiB. */
+const ENTRY_BYTES = 1280
+
 /** Someone who wants to know of new messages. */
 export interface FeedListener {
   /**
@@ -117,7 +120,7 @@ export class Feed {
     if (entry.record === undefined) return
     const live: LiveEntry = { entry, record: entry.record }
     tail.entries.set(entry.offset, live)
-    const bytes = entry.record.bytes.byteLength
+    const bytes = entry.record.bytes.byteLength + ENTRY_BYTES
     this.#order.push({ channel, offset: entry.offset, bytes })
     this.#bytes += bytes
     this.#forget()
