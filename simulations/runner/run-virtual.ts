@@ -3,6 +3,7 @@ import { SkeinError } from '../../src/core/errors.ts'
 import { LIMITS } from '../../src/core/limits.ts'
 import { type Logger, silentLogger } from '../../src/core/logger.ts'
 import { seededRandom } from '../../src/core/random.ts'
+import { PEERS } from '../../src/mesh/neighbourhood.ts'
 import { buildReport } from '../report/build-report.ts'
 import type { ScenarioNode } from '../scenario/contract.ts'
 import { scheduleOf } from '../scenario/schedule.ts'
@@ -24,8 +25,12 @@ export interface VirtualRunInit extends RunInit {
 /** Simulated time between two looks at the signal, ms. */
 const SLICE_MS = 1000
 /** In a big mesh presence alone would be most of the work: the interval grows with its size, ms a node. */
-const PRESENCE_MS_PER_NODE = 100
+const PRESENCE_MS_PER_NODE = 600
 const BIG_MESH = 50
+/** Many nodes that start in one moment would all tell each other at once: they start one after the other, ms a node. */
+const START_MS_PER_NODE = 20
+/** Of many nodes none knows all. So few still hold together, and what goes round costs less. */
+const BIG_MESH_NEIGHBOURS = 12
 /** Where no bit flips, reading everything again and again finds nothing and takes most of a quiet hour. */
 const SCRUB_BYTES = 16 * 1024
 
@@ -58,13 +63,18 @@ class Run {
   constructor(init: VirtualRunInit) {
     this.#init = init
     const { scenario, seed } = init
-    this.#world = createWorld({ random: (part) => this.#random(part), network: scenario.network })
+    this.#world = createWorld({
+      random: (part) => this.#random(part),
+      network: scenario.network,
+      neighbours: scenario.nodes.length > PEERS ? BIG_MESH_NEIGHBOURS : undefined
+    })
     const { time } = this.#world
     this.#recorder = new Recorder(() => time.nowMs)
     this.#excuses = new Excuses(time, this.#recorder, scenario)
     for (const node of scenario.nodes) this.#population.add(this.#createNode(node))
-    for (const { joinMs, name } of scenario.nodes) {
-      time.schedule(joinMs, () => this.#population.join(name))
+    const apartMs = scenario.nodes.length > PEERS ? START_MS_PER_NODE : 0
+    for (const [index, { joinMs, name }] of scenario.nodes.entries()) {
+      time.schedule(joinMs + index * apartMs, () => this.#population.join(name))
     }
     const { network } = this.#world
     const [population, recorder] = [this.#population, this.#recorder]
@@ -119,7 +129,10 @@ class Run {
       },
       {
         node,
-        presenceIntervalMs: count > BIG_MESH ? count * PRESENCE_MS_PER_NODE : undefined,
+        presenceIntervalMs:
+          count > BIG_MESH
+            ? Math.min(count * PRESENCE_MS_PER_NODE, LIMITS.presenceIntervalMaxMs)
+            : undefined,
         scrubBytes: scenario.faults.some(({ kind }) => kind === 'corrupt')
           ? undefined
           : SCRUB_BYTES,

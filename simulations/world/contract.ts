@@ -79,6 +79,8 @@ export interface VirtualNetworkInit {
   readonly jitterMs?: number
   /** Default: without limit. */
   readonly bytesPerSecond?: number | undefined
+  /** A node connects to so many, and lets itself be called by a quarter more. Default PEERS, as every node. */
+  readonly neighbours?: number | undefined
 }
 
 export interface WorldComponents {

@@ -2,7 +2,7 @@ import { SkeinError } from '../../src/core/errors.ts'
 import { type Random, shuffled } from '../../src/core/random.ts'
 import type { PeerId, Transport } from '../../src/mesh/contract.ts'
 import type { DialResult } from '../../src/mesh/dialler.ts'
-import { PEERS } from '../../src/mesh/neighbourhood.ts'
+import { PEERS, PEERS_MAX } from '../../src/mesh/neighbourhood.ts'
 import type { Impairment, LinkSet } from '../scenario/step.ts'
 import { Connection } from './connection.ts'
 import type {
@@ -32,6 +32,8 @@ class Network implements VirtualNetwork, VirtualWires {
   readonly #time: VirtualTime
   readonly #random: Random
   readonly #impairments: Impairments
+  readonly #neighbours: number
+  readonly #neighboursMost: number
   /** The latest life of each. */
   readonly #lives = new Map<PeerId, VirtualTransport>()
   readonly #running = new Map<PeerId, VirtualTransport>()
@@ -42,6 +44,8 @@ class Network implements VirtualNetwork, VirtualWires {
     this.#time = time
     this.#random = random
     const { bytesPerSecond, jitterMs = JITTER_MS, latencyMs = LATENCY_MS } = init
+    this.#neighbours = init.neighbours ?? PEERS
+    this.#neighboursMost = Math.round((this.#neighbours * PEERS_MAX) / PEERS)
     this.#impairments = new Impairments({ latencyMs, jitterMs, bytesPerSecond })
   }
 
@@ -56,7 +60,7 @@ class Network implements VirtualNetwork, VirtualWires {
   }): Transport {
     const transport = new VirtualTransport(
       { clock, random: this.#random, wires: this },
-      { name, privateKey }
+      { name, privateKey, neighbours: this.#neighbours, neighboursMost: this.#neighboursMost }
     )
     this.#lives.set(transport.self.id, transport)
     return transport
@@ -188,21 +192,32 @@ class Network implements VirtualNetwork, VirtualWires {
     this.#time.schedule(this.#random.int(DISCOVERY_MS), () => {
       this.#discovering = false
       for (const transport of this.#running.values()) {
-        if (transport.neighbourCount < PEERS / 2) this.#introduce(transport, false)
+        if (transport.neighbourCount < this.#neighbours / 2) this.#introduce(transport, false)
       }
     })
   }
 
-  /** Each of a big network hears of a part of it only: more than it connects to. */
   #introduce(transport: VirtualTransport, anew: boolean): void {
     if (this.#running.get(transport.self.id) !== transport) return
-    const all = [...this.#running.values()]
-    const some = all.length > PEERS + 1 ? shuffled(this.#random, all).slice(0, PEERS) : all
-    for (const other of some) {
+    for (const other of this.#heardOf()) {
       if (other === transport || !this.#hear(transport.name, other.name)) continue
       transport.found(other, anew)
       other.found(transport, anew)
     }
+  }
+
+  /**
+   * Each of a big network hears of a few of those only that have room: half of what it connects to, for as many others
+   * will hear of it.
+   */
+  #heardOf(): readonly VirtualTransport[] {
+    const all = [...this.#running.values()]
+    if (all.length <= this.#neighbours + 1) return all
+    const some = shuffled(
+      this.#random,
+      all.filter(({ neighbourCount }) => neighbourCount < this.#neighboursMost)
+    )
+    return some.slice(0, Math.ceil(this.#neighbours / 2))
   }
 
   #hear(one: string, other: string): boolean {

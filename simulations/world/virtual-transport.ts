@@ -22,8 +22,6 @@ import {
   DRAIN_MS,
   DRAIN_STEP_MS,
   LEAVE_BEHIND_MS,
-  PEERS,
-  PEERS_MAX,
   STREAM_OPEN_MS,
   TICK_MS
 } from '../../src/mesh/neighbourhood.ts'
@@ -57,6 +55,10 @@ export interface VirtualTransportComponents {
 export interface VirtualTransportInit {
   readonly name: string
   readonly privateKey: Uint8Array
+  /** Dials until it has so many. */
+  readonly neighbours: number
+  /** Takes calls until it has so many. */
+  readonly neighboursMost: number
 }
 
 interface Neighbour {
@@ -79,6 +81,7 @@ export class VirtualTransport implements Transport {
   paused = false
   readonly #random: Random
   readonly #wires: VirtualWires
+  readonly #most: number
   readonly #links = new Map<PeerId, Link>()
   readonly #neighbours = new Map<PeerId, Neighbour>()
   readonly #indices = new Set<number>()
@@ -94,11 +97,12 @@ export class VirtualTransport implements Transport {
   #dialFailures = 0
 
   constructor(components: VirtualTransportComponents, init: VirtualTransportInit) {
-    const { clock, random, wires } = components
+    const { clock, random } = components
     this.clock = clock
     this.#random = random
-    this.#wires = wires
+    this.#wires = components.wires
     this.name = init.name
+    this.#most = init.neighboursMost
     this.self = new Identity(init.privateKey)
     this.events = new Emitter((error) => {
       throw error
@@ -119,7 +123,7 @@ export class VirtualTransport implements Transport {
         self: this.self.id,
         dial: (addresses, timeoutMs) => this.#dial(addresses[0] as string, timeoutMs),
         isConnected: (peer) => this.#neighbours.has(peer),
-        wants: () => this.#neighbours.size < PEERS
+        wants: () => this.#neighbours.size < init.neighbours
       }
     )
   }
@@ -274,8 +278,7 @@ export class VirtualTransport implements Transport {
   /** Not even a second connection is taken from it. */
   refuses(peer: PeerId): boolean {
     return (
-      this.#standing.outcast(peer) ||
-      (this.#neighbours.size >= PEERS_MAX && !this.#neighbours.has(peer))
+      this.#standing.outcast(peer) || (this.neighbourCount >= this.#most && !this.isConnected(peer))
     )
   }
 
@@ -294,15 +297,14 @@ export class VirtualTransport implements Transport {
     let index = 1
     while (this.#indices.has(index)) index++
     this.#indices.add(index)
-    const { clock } = this
-    const link = new Link({ clock }, { peer, index, leaveBehindMs: LEAVE_BEHIND_MS })
-    const silence = new Silence({ clock, random: this.#random }, () => {
+    const link = new Link({ clock: this.clock }, { peer, index, leaveBehindMs: LEAVE_BEHIND_MS })
+    const silence = new Silence({ clock: this.clock, random: this.#random }, () => {
       this.events.emit('link:deaf', { peer })
       this.#lose(neighbour, true)
     })
     const endpoint: Endpoint = new Endpoint({
       peer,
-      clock,
+      clock: this.clock,
       link,
       out,
       receiver: this.#receiver(link, () => neighbour),

@@ -11,6 +11,8 @@ export interface WorldInit {
   /** An independent generator for each part of the world. */
   readonly random: (part: string) => Random
   readonly network: NetworkBase
+  /** Of each node; see `VirtualNetworkInit`. */
+  readonly neighbours?: number | undefined
 }
 
 /** Time, network and disks of one run. Nothing outlives it. */
@@ -22,11 +24,11 @@ export interface World {
   readonly createDisk: (name: string, sizeBytes: number | undefined) => VirtualDisk
 }
 
-export function createWorld({ network, random }: WorldInit): World {
+export function createWorld({ neighbours, network, random }: WorldInit): World {
   const time = createVirtualTime()
   return {
     time,
-    network: createVirtualNetwork({ time, random: random('network') }, network),
+    network: createVirtualNetwork({ time, random: random('network') }, { ...network, neighbours }),
     verify: createSharedVerify(),
     createDisk: (name, sizeBytes) =>
       createVirtualDisk({ random: random(`disk ${name}`) }, { sizeBytes })
