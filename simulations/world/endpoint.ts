@@ -84,9 +84,11 @@ export class Endpoint implements PushSink {
     }
   }
 
-  /** Something small to the other side, by its transport. */
-  tell(bytes: number, deliver: () => void): void {
-    if (this.#open) this.out.sendFrame(bytes + OVERHEAD, deliver)
+  /** Something small to the other side, by its transport. True where it is sure to arrive soon. */
+  tell(bytes: number, deliver: () => void): boolean {
+    if (!this.#open) return false
+    this.out.sendFrame(bytes + OVERHEAD, deliver)
+    return this.out.clear
   }
 
   /** Rejects with ERR_STREAM, ERR_TIMEOUT or ERR_ABORTED. */

@@ -19,6 +19,8 @@ const LAZY_SHARE = 0.25
 const SEEN_MS = 120_000
 const SEEN = 16_384
 const CONTROL_BYTES = 64
+/** A head that is under way to a node is not sent to it by others for so long. */
+const COMING_MS = 200
 
 /** A head under way. Its id is the same for everyone. */
 export interface Head {
@@ -30,6 +32,8 @@ export interface Head {
 /** Another node's gossip, as far as it is looked at: what it would throw away is not sent. */
 interface GossipPeer {
   knows(head: Head): boolean
+  /** The head is on its way, and will arrive. */
+  expect(head: Head): void
   receive(from: PeerId, head: Head): void
   grafted(from: PeerId, channel: string): void
   pruned(from: PeerId, channel: string): void
@@ -45,9 +49,9 @@ export interface GossipMeshInit {
   readonly joined: (channel: string) => boolean
   readonly members: (channel: string) => readonly PeerId[]
   readonly peer: (id: PeerId) => GossipPeer | undefined
-  /** Has `deliver` called at the peer when so many bytes have got there. */
-  readonly send: (to: PeerId, bytes: number, deliver: () => void) => void
-  readonly judge: (from: PeerId, channel: string, head: Uint8Array) => Verdict | Promise<Verdict>
+  /** Has `deliver` called at the peer when so many bytes have got there. True where they are sure to, soon. */
+  readonly send: (to: PeerId, bytes: number, deliver: () => void) => boolean | undefined
+  readonly judge: (from: PeerId, head: Head) => Verdict | Promise<Verdict>
   readonly onMeshChange: (channel: string) => void
 }
 
@@ -63,6 +67,8 @@ export class GossipMesh implements Gossip, GossipPeer {
   readonly #meshes = new Map<string, Set<PeerId>>()
   readonly #backoff = new Map<string, number>()
   readonly #unsettled = new Set<string>()
+  /** When what is under way to this node is not waited for any longer. */
+  readonly #coming = new Map<string, number>()
   #recent: { readonly head: Head; beats: number }[] = []
   #timer: Timer | undefined
 
@@ -92,13 +98,20 @@ export class GossipMesh implements Gossip, GossipPeer {
   }
 
   knows({ channel, id }: Head): boolean {
-    return this.#seen.has(id) || !this.#init.joined(channel)
+    if (this.#seen.has(id) || !this.#init.joined(channel)) return true
+    return (this.#coming.get(id) ?? 0) > this.#clock.monotonic()
+  }
+
+  expect({ id }: Head): void {
+    if (this.#coming.size > SEEN) this.#coming.clear()
+    this.#coming.set(id, this.#clock.monotonic() + COMING_MS)
   }
 
   receive(from: PeerId, head: Head): void {
+    this.#coming.delete(head.id)
     if (this.knows(head)) return
     this.#seen.add(head.id)
-    const verdict = this.#init.judge(from, head.channel, head.bytes)
+    const verdict = this.#init.judge(from, head)
     if (verdict === 'accept') this.#spread(head, from)
     else if (typeof verdict !== 'string') {
       void verdict.then((outcome) => {
@@ -159,7 +172,8 @@ export class GossipMesh implements Gossip, GossipPeer {
     const peer = this.#init.peer(to)
     if (peer === undefined || peer.knows(head)) return
     const { self } = this.#init
-    this.#init.send(to, head.bytes.length + CONTROL_BYTES, () => peer.receive(self, head))
+    const bytes = head.bytes.length + CONTROL_BYTES
+    if (this.#init.send(to, bytes, () => peer.receive(self, head)) === true) peer.expect(head)
   }
 
   #beatLater(): void {

@@ -57,6 +57,13 @@ export class Pipe {
     return this.#init.conditions()
   }
 
+  /** What is sent now arrives soon, and nothing happens to it on the way. */
+  get clear(): boolean {
+    const { bytesPerSecond, cut, lossPerMillion, reorderPerMillion } = this.conditions
+    if (this.#closed || cut || this.#stalled.length > 0) return false
+    return bytesPerSecond === undefined && lossPerMillion + reorderPerMillion === 0
+  }
+
   /** Nothing arrives any more. */
   close(): void {
     this.#closed = true

@@ -13,7 +13,8 @@ import type {
   WorldComponents
 } from './contract.ts'
 import { Impairments } from './link-conditions.ts'
-import { VirtualTransport, type VirtualWires } from './virtual-transport.ts'
+import { VirtualTransport } from './virtual-transport.ts'
+import type { VirtualWires } from './virtual-wires.ts'
 
 const LATENCY_MS = 1
 const JITTER_MS = 1

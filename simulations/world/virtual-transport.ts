@@ -33,33 +33,13 @@ import { Endpoint } from './endpoint.ts'
 import { GossipMesh } from './gossip-mesh.ts'
 import type { Pipe } from './pipe.ts'
 import { Silence } from './silence.ts'
+import type {
+  VirtualTransportComponents,
+  VirtualTransportInit,
+  VirtualWires
+} from './virtual-wires.ts'
 
 const ADDRESS = /^\/virtual\/[^/]+\/p2p\/[^/]+$/
-
-/** What a transport asks of its network. */
-export interface VirtualWires {
-  /** Throws ERR_IDENTITY_IN_USE. */
-  add(transport: VirtualTransport): void
-  remove(transport: VirtualTransport): void
-  /** Connects the two before it resolves. Never rejects. */
-  dial(from: VirtualTransport, address: string, timeoutMs: number): Promise<DialResult>
-  running(peer: PeerId): VirtualTransport | undefined
-}
-
-export interface VirtualTransportComponents {
-  readonly clock: NodeClock
-  readonly random: Random
-  readonly wires: VirtualWires
-}
-
-export interface VirtualTransportInit {
-  readonly name: string
-  readonly privateKey: Uint8Array
-  /** Dials until it has so many. */
-  readonly neighbours: number
-  /** Takes calls until it has so many. */
-  readonly neighboursMost: number
-}
 
 interface Neighbour {
   readonly peer: PeerId
@@ -83,6 +63,8 @@ export class VirtualTransport implements Transport {
   readonly #wires: VirtualWires
   readonly #most: number
   readonly #links = new Map<PeerId, Link>()
+  /** By channel, until one of them changes. */
+  readonly #members = new Map<string, readonly PeerId[]>()
   readonly #neighbours = new Map<PeerId, Neighbour>()
   readonly #indices = new Set<number>()
   readonly #found = new Set<PeerId>()
@@ -211,8 +193,13 @@ export class VirtualTransport implements Transport {
   }
 
   members(channel: string): readonly PeerId[] {
-    const members: PeerId[] = []
-    for (const link of this.#links.values()) if (link.channels.has(channel)) members.push(link.peer)
+    let members = this.#members.get(channel)
+    if (members === undefined) {
+      members = [...this.#links.values()]
+        .filter((link) => link.channels.has(channel))
+        .map((link) => link.peer)
+      this.#members.set(channel, members)
+    }
     return members
   }
 
@@ -354,7 +341,8 @@ export class VirtualTransport implements Transport {
         members: (channel) => this.members(channel),
         peer: (id) => (this.#neighbours.has(id) ? this.#wires.running(id)?.gossip : undefined),
         send: (to, bytes, deliver) => this.#neighbours.get(to)?.endpoint.tell(bytes, deliver),
-        judge: (from, channel, head) => this.#dissemination.receiveHead(from, channel, head),
+        judge: (from, { bytes, channel, id }) =>
+          this.#dissemination.receiveHead(from, channel, bytes, id),
         onMeshChange: (channel) => this.#dissemination.meshChanged(channel)
       }
     )
@@ -396,6 +384,7 @@ export class VirtualTransport implements Transport {
   }
 
   #member(peer: PeerId, channel: string, member: boolean): void {
+    this.#members.delete(channel)
     this.gossip.membersChanged(channel, member ? undefined : peer)
     if (!this.#dissemination.joined.has(channel)) return
     this.events.emit(member ? 'channel:up' : 'channel:down', { peer, channel })
@@ -421,6 +410,7 @@ export class VirtualTransport implements Transport {
     const { link } = endpoint
     this.#neighbours.delete(peer)
     this.#links.delete(peer)
+    this.#members.clear()
     this.#indices.delete(link.index)
     this.#lastSeen.set(peer, this.clock.now())
     link.close()

@@ -49,6 +49,13 @@ export interface Arrival {
   readonly bytes: Uint8Array
 }
 
+interface GossipHead {
+  readonly from: PeerId
+  readonly channel: string
+  readonly bytes: Uint8Array
+  readonly id: string
+}
+
 /**
  * Carries whole frames along the edges of gossip's mesh and drops the edges that only bring copies: a receiver
  * of a copy tells the sender to stop forwarding what comes from that neighbour. Heads travel by gossip, so a
@@ -155,17 +162,18 @@ export class Dissemination {
     )
   }
 
-  /** A head came by gossip. */
-  receiveHead(from: PeerId, channel: string, bytes: Uint8Array): Verdict | Promise<Verdict> {
-    const id = frameId(bytes)
+  /** A head came by gossip. `id` is that of its frame, where it is known already. */
+  receiveHead(
+    from: PeerId,
+    channel: string,
+    bytes: Uint8Array,
+    id = frameId(bytes)
+  ): Verdict | Promise<Verdict> {
     if (this.#seen.has(id)) return 'accept'
+    const head = { from, channel, bytes, id }
     const running = this.#judging.get(id)
-    if (running !== undefined) {
-      return running.then((verdict) =>
-        verdict === 'reject' ? this.#judgeHead(from, channel, bytes) : verdict
-      )
-    }
-    return this.#judgeHead(from, channel, bytes)
+    if (running === undefined) return this.#judgeHead(head)
+    return running.then((verdict) => (verdict === 'reject' ? this.#judgeHead(head) : verdict))
   }
 
   /** A link went down: frames that came over it must find another way. */
@@ -281,23 +289,21 @@ export class Dissemination {
     }
   }
 
-  #judgeHead(from: PeerId, channel: string, bytes: Uint8Array): Verdict | Promise<Verdict> {
+  #judgeHead(head: GossipHead): Verdict | Promise<Verdict> {
+    const { bytes, channel, from } = head
     const verdict = this.#ask({ channel, from, bytes, complete: false })
-    if (typeof verdict === 'string') return this.#settleHead(from, channel, bytes, verdict)
-    return verdict.then((outcome) => this.#settleHead(from, channel, bytes, outcome))
+    if (typeof verdict === 'string') return this.#settleHead(head, verdict)
+    return verdict.then((outcome) => this.#settleHead(head, outcome))
   }
 
-  #settleHead(from: PeerId, channel: string, bytes: Uint8Array, verdict: Verdict): Verdict {
+  #settleHead({ channel, from, id }: GossipHead, verdict: Verdict): Verdict {
     if (verdict === 'reject') {
       this.counters.framesRejected++
       this.#init.onRejected(from)
     }
-    if (verdict === 'accept' && this.#waiting.size < WAITING_COUNT) {
-      const id = frameId(bytes)
-      if (!this.#seen.has(id)) {
-        this.#waiting.set(id, { from, channel, at: this.#clock.monotonic() })
-        this.#timer ??= this.#clock.after(MISSING_MS, () => this.#checkWaiting())
-      }
+    if (verdict === 'accept' && this.#waiting.size < WAITING_COUNT && !this.#seen.has(id)) {
+      this.#waiting.set(id, { from, channel, at: this.#clock.monotonic() })
+      this.#timer ??= this.#clock.after(MISSING_MS, () => this.#checkWaiting())
     }
     return verdict
   }
