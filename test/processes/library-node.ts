@@ -203,7 +203,8 @@ export class LibraryNode {
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     const child = this.#child
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const ended = once(child, 'exit')
+    // What it has said is heard to the end.
+    const ended = Promise.all([once(child, 'exit'), child.connected && once(child, 'disconnect')])
     child.kill(signal)
     await ended
   }

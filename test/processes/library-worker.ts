@@ -124,7 +124,15 @@ async function subscribe(command: Extract<Command, { op: 'subscribe' }>): Promis
 async function sayEach(subscription: skein.Subscription, name: string): Promise<void> {
   for await (const message of subscription) {
     const { attempt, id, late } = message
-    report({ event: 'handed', name, id, attempt, late })
+    // Acknowledged before it is on its way, a message would be handed over and nobody would know.
+    await new Promise<void>((resolve) =>
+      process.send?.(
+        { event: 'handed', name, id, attempt, late } satisfies Report,
+        undefined,
+        {},
+        () => resolve()
+      )
+    )
     message.ack().then(
       () => report({ event: 'acked', name, id }),
       (error: unknown) => report({ event: 'error', text: String(error) })
