@@ -14,6 +14,10 @@ export interface RandomScenarioInit {
 /** The last part is free of faults, so that what is checked is rest after trouble, not trouble. */
 const QUIET_SHARE = 0.2
 
+/** Messages of a publisher come at up to this rate, per second, in runs of up to this time; in longer ones at less. */
+const MOST_RATE = 50
+const FULL_RATE_MS = 60_000
+
 /** One fault for so many ms on average. */
 const FAULT_EVERY_MS = 4000
 
@@ -44,10 +48,15 @@ function baseText(
   seed: number,
   { dice, durationMs, nodes }: { dice: Dice; durationMs: number; nodes: number }
 ): string {
+  // What matters is the faults: a long run has more of them, and not more messages.
+  const most = Math.max(
+    2,
+    Math.floor((MOST_RATE * FULL_RATE_MS) / Math.max(durationMs, FULL_RATE_MS))
+  )
   const publishers = Array.from(
     { length: 1 + dice.below(3) },
     () =>
-      `    - { nodes: ${dice.node()}, topic: 'load/{node}', rate: ${1 + dice.below(50)}, size: [16, ${64 << dice.below(7)}] }`
+      `    - { nodes: ${dice.node()}, topic: 'load/{node}', rate: ${1 + dice.below(most)}, size: [16, ${64 << dice.below(7)}] }`
   )
   const ack = dice.below(4) === 0 ? ', ack: { slow: 200 }' : ''
   return `name: random-${seed}
