@@ -92,14 +92,27 @@ export class Opening {
         least.set(channel, Math.max(offset, least.get(channel) ?? 0))
       }
       const recovered = await recoverMirror(level, least)
-      // Synced: a power loss that takes everything since would otherwise look like a clean stop.
-      await level.del(CLEAN, SYNC)
+      await this.#markInUse(level)
       return { ...recovered, clean, startedAt }
     } catch (error) {
       if (!isCorruption(error)) throw error
       throw new SkeinError(
         'ERR_STORE_CORRUPT',
         `the store cannot be read: its files are damaged; ${this.#remedies()}`,
+        { cause: error }
+      )
+    }
+  }
+
+  /** Synced: a power loss that takes everything since would otherwise look like a clean stop. */
+  async #markInUse(level: Level): Promise<void> {
+    try {
+      await level.del(CLEAN, SYNC)
+    } catch (error) {
+      if (isCorruption(error)) throw error
+      throw new SkeinError(
+        'ERR_STORE_WRITE',
+        'the store cannot be written; free some space on its disk, or make it writable, and start again',
         { cause: error }
       )
     }

@@ -220,6 +220,16 @@ describe('store faults', () => {
     await store.stop()
   })
 
+  it('full disk: a start that cannot write says so', async () => {
+    const disk = new FaultyDisk()
+    const store = await openStore(disk)
+    await store.stop()
+    disk.failure = ioError()
+    await expect(openStore(disk)).rejects.toMatchObject({ code: 'ERR_STORE_WRITE' })
+    disk.failure = undefined
+    await (await openStore(disk)).stop()
+  })
+
   it('full disk: a failed write rejects everything until the store recovered', async () => {
     const disk = new FaultyDisk()
     const store = await openStore(disk)
