@@ -19,6 +19,8 @@ export interface Interest {
   readonly filter: ParsedFilter
   /** From when on they are wanted. */
   readonly since: Since
+  /** When that was said first: local wall clock, ms. */
+  readonly asOf: number
   /** Lets go of its channels. */
   release(): void
 }
@@ -68,11 +70,12 @@ export class Interests {
   }
 
   /** Joins the channels of a filter. Throws ERR_TOO_MANY_CHANNELS where the filter names its one channel. */
-  hold(filter: ParsedFilter, since: Since): Interest {
+  hold(filter: ParsedFilter, since: Since, asOf: number): Interest {
     const held = new Map<string, () => void>()
     const interest: HeldInterest = {
       filter,
       since,
+      asOf,
       held,
       release: () => {
         this.#wildcards.delete(interest)
@@ -92,10 +95,10 @@ export class Interests {
     for (const listener of this.#listeners) listener(channel)
   }
 
-  #join({ filter, held, since }: HeldInterest, channel: string): void {
+  #join({ asOf, filter, held, since }: HeldInterest, channel: string): void {
     if (held.has(channel)) return
     try {
-      held.set(channel, this.#components.membership.hold(channel, since))
+      held.set(channel, this.#components.membership.hold(channel, since, asOf))
     } catch (error) {
       if (filter.channel !== undefined) throw error
       this.#init.onLimit(filter.filter, channel)

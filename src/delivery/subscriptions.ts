@@ -275,7 +275,7 @@ export class Subscriptions {
     this.#open.set(subscription, opened)
     if (name === undefined || this.#registered.get(name) === undefined) {
       const fresh = interests.channelsOf(filter).filter((channel) => !membership.has(channel))
-      opened.interest = interests.hold(filter, opened.since)
+      opened.interest = interests.hold(filter, opened.since, opened.createdAt)
       if (opened.from === 'now') await Promise.all(fresh.map((channel) => sync.join(channel)))
     }
     if (opened.from !== 'now' && !this.#isRegistered(name)) {
@@ -338,8 +338,9 @@ export class Subscriptions {
 
   #hold(registration: Registration): void {
     const { interests } = this.#components
-    const since = sinceOf('now', registration.createdAt, registration)
-    this.#registered.set(registration.name, interests.hold(parseFilter(registration.filter), since))
+    const { createdAt, filter, name } = registration
+    const since = sinceOf('now', createdAt, registration)
+    this.#registered.set(name, interests.hold(parseFilter(filter), since, createdAt))
   }
 
   #isRegistered(name: string | undefined): boolean {

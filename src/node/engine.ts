@@ -180,7 +180,9 @@ export class Engine implements Lifecycle {
       this.#interests.start()
       membership.hold(inboxChannel(transport.self.id), 'all')
       for (const filter of this.#init.keep) {
-        this.#kept.push(this.#interests.hold(parseFilter(filter), 'all'))
+        this.#kept.push(
+          this.#interests.hold(parseFilter(filter), 'all', this.#components.clock.now())
+        )
       }
       this.#interests.onChannel(() => {
         if (this.#kept.length > 0) this.mesh.presence.changed()

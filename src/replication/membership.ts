@@ -21,10 +21,17 @@ export interface MembershipEvents {
 /** A channel is left so long after the last holder let go, ms: a consumer that reconnects misses nothing. */
 const LINGER_MS = 60_000
 
+/** What a holder asked for, and when it did for the first time: local wall clock, ms. */
+interface Wish {
+  readonly since: Since
+  readonly asOf: number
+}
+
 interface Member {
-  /** What each holder asked for. */
-  readonly holders: Map<symbol, Since>
+  readonly holders: Map<symbol, Wish>
   since: Since
+  /** When it was wanted for the first time. */
+  asOf: number
   /** Leaves the channel, where nobody holds it any more. */
   lingering: Timer | undefined
 }
@@ -50,15 +57,21 @@ export class Membership {
   }
 
   /**
-   * Joins the channel if nobody held it; `since` says what of it is wanted (default: what comes from now on).
-   * Returns the function that lets go. Throws ERR_TOO_MANY_CHANNELS.
+   * Joins the channel if nobody held it; `since` says what of it is wanted (default: what comes from now on), `asOf`
+   * when that was said first (default: now), which a durable wish remembers over restarts. Returns the function that
+   * lets go. Throws ERR_TOO_MANY_CHANNELS.
    */
-  hold(channel: string, since: Since = this.#components.clock.now()): () => void {
-    const member = this.#members.get(channel) ?? this.#join(channel, since)
+  hold(
+    channel: string,
+    since: Since = this.#components.clock.now(),
+    asOf: number = this.#components.clock.now()
+  ): () => void {
+    const wish: Wish = { since, asOf }
+    const member = this.#members.get(channel) ?? this.#join(channel, wish)
     member.lingering?.cancel()
     member.lingering = undefined
     const holder = Symbol(channel)
-    member.holders.set(holder, since)
+    member.holders.set(holder, wish)
     this.#update(channel, member)
     return () => {
       if (!member.holders.delete(holder)) return
@@ -80,6 +93,11 @@ export class Membership {
     return this.#members.get(channel)?.since
   }
 
+  /** All that was published in the channel from then on is wanted: local wall clock, ms. */
+  asOf(channel: string): number | undefined {
+    return this.#members.get(channel)?.asOf
+  }
+
   /** The channels wanted. */
   channels(): string[] {
     return [...this.#members.keys()]
@@ -89,7 +107,7 @@ export class Membership {
     for (const member of this.#members.values()) member.lingering?.cancel()
   }
 
-  #join(channel: string, since: Since): Member {
+  #join(channel: string, { asOf, since }: Wish): Member {
     if (isCounted(channel)) {
       if (this.#counted >= LIMITS.channels) this.#leaveOldest()
       if (this.#counted >= LIMITS.channels) {
@@ -101,7 +119,7 @@ export class Membership {
       }
       this.#counted++
     }
-    const member: Member = { holders: new Map(), since, lingering: undefined }
+    const member: Member = { holders: new Map(), since, asOf, lingering: undefined }
     this.#members.set(channel, member)
     if (scopeOf(channel) === 'mesh') this.#components.transport.join(channel)
     this.#emitter.emit('changed', { channel })
@@ -109,7 +127,9 @@ export class Membership {
   }
 
   #update(channel: string, member: Member): void {
-    const since = earliest(member.holders.values())
+    const wishes = [...member.holders.values()]
+    const since = earliest(wishes.map((wish) => wish.since))
+    member.asOf = Math.min(...wishes.map(({ asOf }) => asOf), since === 'all' ? Infinity : since)
     if (since === member.since) return
     member.since = since
     this.#emitter.emit('changed', { channel })

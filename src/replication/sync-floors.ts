@@ -2,12 +2,15 @@ import type { Clock } from '../core/clock.ts'
 import { isSkeinError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import type { GiveUpReason, LogRef, SequenceRange, Store } from '../store/contract.ts'
+import { scopeOf } from '../wire/channel-scope.ts'
+import { sessionMs } from '../wire/session.ts'
 import type { Membership } from './membership.ts'
+import type { PullStart } from './sync-neighbour.ts'
 import { isFresh } from './sync-ranges.ts'
 
 export interface SyncFloorsComponents {
   readonly store: Pick<Store, 'log' | 'raiseFloor' | 'giveUp'>
-  readonly membership: Pick<Membership, 'since'>
+  readonly membership: Pick<Membership, 'asOf' | 'since'>
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -50,6 +53,24 @@ export class SyncFloors {
       maxAgeMs: Number.isFinite(maxAgeMs) ? Math.max(1, Math.floor(maxAgeMs)) : 0,
       byRetention: kept < wanted
     }
+  }
+
+  /**
+   * The floor of a log that is not known here, of which a neighbour gives what it holds: from `from` on, the first of
+   * it `ageMs` old. What that neighbour has not may be wanted all the same: it may have joined late, or have a hole
+   * there itself.
+   */
+  first(log: LogRef, { floor, from }: PullStart, ageMs: number): number {
+    const { clock, membership } = this.#components
+    const since = membership.since(log.channel)
+    // Messages in an inbox do not depend on each other.
+    if (since === undefined || scopeOf(log.channel) === 'inbox') return from
+    // All of a session that began after the channel was wanted.
+    if (sessionMs(log.session) > (membership.asOf(log.channel) ?? Infinity)) return 1
+    // As far back as anyone has it: what nobody has any more would be waited for in vain.
+    if (since === 'all') return Math.max(1, Math.min(floor, from))
+    // Sequences rise with time: below what is too old there is nothing younger.
+    return clock.now() - ageMs < since ? from : 1
   }
 
   /** Those who hold it say that a range is older than anyone here wants it. */

@@ -6,7 +6,6 @@ import type { PeerId, Transport } from '../mesh/contract.ts'
 import type { LogRef, LogState, SequenceRange, Store } from '../store/contract.ts'
 import { scopeOf } from '../wire/channel-scope.ts'
 import { bucketsFor, logDigests } from '../wire/log-digest.ts'
-import { sessionMs } from '../wire/session.ts'
 import { type AskedChannel, type ChannelHeads, DIGEST_BYTES } from '../wire/sync-frames.ts'
 import { heldRanges, missingIn, type HeldRange } from '../wire/vector.ts'
 import type { Membership } from './membership.ts'
@@ -313,7 +312,7 @@ export class Sync {
       return
     }
     const dueAt = clock.monotonic() + this.#patience(neighbour, log, mine)
-    this.#wants.note(log, dueAt).sources.set(neighbour.peer, theirs)
+    this.#wants.offer(log, { dueAt, peer: neighbour.peer, theirs })
   }
 
   /** How long what a neighbour has is waited for before it is asked for, ms. */
@@ -430,6 +429,7 @@ export class Sync {
     want.active = peer
     this.#active++
     this.stats.pulls++
+    let begins: PullStart | undefined
     let floor: number | undefined
     let came = false
     try {
@@ -444,10 +444,11 @@ export class Sync {
         },
         {
           onStart: (start) => {
-            floor = this.#began(want, range, { ...start, peer })
+            begins = this.#began(want, range, { ...start, peer })
           },
           onRecords: (records) => {
             came = true
+            floor ??= begins && this.#floors.first(log, begins, records[0]?.ageMs ?? 0)
             return receiver.pulled(records, { peer, log, floor })
           }
         }
@@ -468,27 +469,25 @@ export class Sync {
     }
   }
 
-  /** What the beginning of an answer says about what does not come. The floor of a log that is not known yet. */
+  /** What the beginning of an answer says about what does not come. Given back for a log that is not known yet. */
   #began(
     want: Want,
     range: SequenceRange,
     start: PullStart & { readonly peer: PeerId }
-  ): number | undefined {
-    const { store } = this.#components
-    const mine = store.log(want.log)
+  ): PullStart | undefined {
     const before = start.from === 0 ? range.to : start.from - 1
     const theirs = want.sources.get(start.peer)
-    if (before < range.from) return mine === undefined ? range.from : undefined
-    if (start.exact) {
+    const isPartial = before >= range.from
+    if (isPartial && start.exact) {
       this.#floors.tooOld(want.log, { from: range.from, to: before })
       return undefined
     }
     // It has not what it was asked for, whatever it said: what it has begins above.
-    if (start.from === 0) want.sources.delete(start.peer)
-    else if (theirs !== undefined) want.sources.set(start.peer, cutBelow(theirs, start.from))
-    if (mine !== undefined || start.from === 0) return undefined
-    const since = this.#components.membership.since(want.log.channel)
-    // All of a session that began since then is wanted: what this one does not hold is missing.
-    return typeof since === 'number' && sessionMs(want.log.session) > since ? 1 : start.from
+    if (isPartial && start.from === 0) want.sources.delete(start.peer)
+    else if (isPartial && theirs !== undefined) {
+      want.sources.set(start.peer, cutBelow(theirs, start.from))
+    }
+    const isKnown = this.#components.store.log(want.log) !== undefined
+    return isKnown || start.from === 0 ? undefined : start
   }
 }

@@ -46,6 +46,15 @@ export class Wants {
     return want
   }
 
+  /** A neighbour says what it has of the log. */
+  offer(log: LogRef, offer: { dueAt: number; peer: PeerId; theirs: HeldRange }): void {
+    const { dueAt, peer, theirs } = offer
+    const want = this.note(log, dueAt)
+    // It may have been asked for a hole before it had anything to say of it.
+    if (!want.sources.has(peer)) want.avoided.delete(peer)
+    want.sources.set(peer, theirs)
+  }
+
   drop({ log }: Want): void {
     const wants = this.#channels.get(log.channel)
     wants?.delete(keyOf(log))

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { FrameStream, Transport } from '../../src/mesh/contract.ts'
 import { SYNC_PROTOCOL } from '../../src/replication/sync-holder.ts'
 import {
   decodeSyncFrame,
@@ -10,64 +9,21 @@ import {
 } from '../../src/wire/sync-frames.ts'
 import { EngineMesh, type MeshNode, numbered } from '../fixtures/engine-mesh.ts'
 import { ForeignLog } from '../fixtures/lone-engine.ts'
+import { SpokenHolder } from '../fixtures/spoken-holder.ts'
 import { eventually } from '../processes/skein-process.ts'
-
-/** A member of the mesh that speaks sync by hand. */
-class Liar {
-  readonly transport: Transport
-  readonly pulls: Pull[] = []
-  readonly #streams: FrameStream[] = []
-  #answer: (pull: Pull) => SyncFrame[] = () => []
-
-  constructor(mesh: EngineMesh) {
-    this.transport = mesh.network.transport({ privateKey: new Uint8Array(32).fill(200) })
-    this.transport.handle(SYNC_PROTOCOL, (stream) => void this.#serve(stream))
-  }
-
-  /** What it says to those who ask, and how it answers their pulls. */
-  lies(heads: SyncFrame, answer: (pull: Pull) => SyncFrame[]): void {
-    this.#answer = answer
-    for (const stream of this.#streams) this.#send(stream, heads)
-  }
-
-  get asked(): boolean {
-    return this.#streams.length > 0
-  }
-
-  async #serve(stream: FrameStream): Promise<void> {
-    try {
-      for await (const bytes of stream.frames) {
-        const frame = decodeSyncFrame(bytes)
-        if (frame.kind === 'ask') {
-          this.#streams.push(stream)
-          this.#send(stream, { kind: 'heads', channels: [], last: true })
-        } else if (frame.kind === 'pull') {
-          this.pulls.push(frame)
-          for (const answer of this.#answer(frame)) this.#send(stream, answer)
-        }
-      }
-    } catch {
-      // The victim broke the stream: that is what is looked for.
-    }
-  }
-
-  #send(stream: FrameStream, frame: SyncFrame): void {
-    stream.send(encodeSyncFrame(frame)).catch(() => undefined)
-  }
-}
 
 const CHANNEL = 't'
 
 describe('sync with a liar', () => {
   let mesh: EngineMesh
   let victim: MeshNode
-  let liar: Liar
+  let liar: SpokenHolder
 
   beforeEach(async () => {
     mesh = new EngineMesh()
     victim = await mesh.start()
     victim.engine.membership.hold(CHANNEL, 'all')
-    liar = new Liar(mesh)
+    liar = new SpokenHolder(mesh)
     await liar.transport.start()
     await eventually(() => liar.asked)
   })
@@ -112,7 +68,7 @@ describe('sync with a liar', () => {
     ['no record at all', answer([whole(Buffer.from('nonsense'))])],
     ['a question for an answer', () => [{ kind: 'ask', channels: [] }]]
   ])('%s: nothing is stored, and the liar is blamed', async (_what, lie) => {
-    liar.lies(heads, lie)
+    liar.says(heads, lie)
     await eventually(() => victim.engine.transport.score(liar.transport.self.id) < 0)
     expect(victim.engine.store.logs(CHANNEL).filter(({ records }) => records > 0)).toEqual([])
   })
@@ -121,7 +77,7 @@ describe('sync with a liar', () => {
     const honest = await mesh.start()
     await honest.publishMany(CHANNEL, 'm', 50)
     const own = { publisher: honest.id, session: honest.engine.publisher.session }
-    liar.lies(
+    liar.says(
       {
         kind: 'heads',
         channels: [
