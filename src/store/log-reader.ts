@@ -108,7 +108,11 @@ function follows(last: LogRow, row: LogRow): boolean {
 async function firstKey(level: Level, slot: LogSlot, from: number): Promise<Buffer> {
   const key = numberKey(slot.recordPrefix, from)
   // Who reads on from the end of the last read needs no search.
-  if (from <= 1 || from === slot.boundary) return key
+  return from <= 1 || from === slot.boundary ? key : keyAtOrBelow(level, slot, key)
+}
+
+/** The key of a record at or below `key`; itself where there is none. */
+async function keyAtOrBelow(level: Level, slot: LogSlot, key: Buffer): Promise<Buffer> {
   const below = level.keys({ gte: slot.recordPrefix, lte: key, reverse: true, limit: 1 })
   try {
     return (await below.next()) ?? key
@@ -210,9 +214,8 @@ export async function seekRow(
 ): Promise<number | undefined> {
   const log = slot.committed
   if (from > log.floor) {
-    const key = await firstKey(level, slot, from)
-    const row = await bornAtOrAbove(level, slot, keyNumber(key))
-    if (row !== undefined && row.from <= from && row.bornAt >= ms) return row.from
+    const row = await bornAtOrBelow(level, slot, from)
+    if (row !== undefined && row.bornAt >= ms) return row.from
   }
   let low = log.floor
   let high = Math.max(log.head, log.islands.at(-1)?.to ?? 0)
@@ -227,6 +230,19 @@ export async function seekRow(
     } else low = row.from + 1
   }
   return found
+}
+
+async function bornAtOrBelow(
+  level: Level,
+  slot: LogSlot,
+  sequence: number
+): Promise<{ from: number; bornAt: number } | undefined> {
+  // Whoever asks goes on where a record begins, mostly.
+  const above = await bornAtOrAbove(level, slot, sequence)
+  if (above?.from === sequence) return above
+  const key = await keyAtOrBelow(level, slot, numberKey(slot.recordPrefix, sequence))
+  const row = await bornAtOrAbove(level, slot, keyNumber(key))
+  return row !== undefined && row.from <= sequence ? row : undefined
 }
 
 async function bornAtOrAbove(

@@ -244,7 +244,13 @@ describe('reads of logs', () => {
         }
         await store.stop()
       }),
-      { numRuns: 60 }
+      {
+        numRuns: 60,
+        examples: [
+          // The place behind the last record, right after a read that ended there.
+          [[1, 3, 3, 3, 2].map((count, at) => ({ count, waitMs: 0, given: at === 2 })), 6]
+        ]
+      }
     )
     const store = await openStore(await memoryDisk())
     expect(await store.seekLog(new Author().ref, 0)).toBeUndefined()
