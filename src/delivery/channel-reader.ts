@@ -45,8 +45,8 @@ const OFFERS = 1_024
 
 /**
  * Reads one channel's journal for one subscription. Up to date, it takes what the feed offers, from memory.
- * Behind, it reads by position, from memory where the feed still has it, else from disk, LIMITS.readBytes at a
- * time. So its memory is bounded however far it is behind.
+ * Behind, it reads by position, from memory where the feed still has it, else from disk, twice LIMITS.readBytes at
+ * most. So its memory is bounded however far it is behind.
  */
 export class ChannelReader {
   readonly channel: string
@@ -58,6 +58,8 @@ export class ChannelReader {
   readonly #offers: Offered[] = []
   #loaded: JournalEntry[] = []
   #loading = false
+  /** Below, the last look at the disk found nothing. */
+  #gone = 0
   #current: LiveEntry | undefined
   /** Of `#current`. */
   #messages: readonly DecodedMessage[] = []
@@ -158,9 +160,13 @@ export class ChannelReader {
     const { feed } = this.#components
     const loaded = this.#loaded.shift()
     if (loaded !== undefined) {
+      this.#passTo(loaded.offset)
       this.#useLoaded(loaded)
+      this.#readAhead(loaded.offset + loaded.count)
       return true
     }
+    if (this.#loading) return false
+    this.#passTo(this.#gone)
     if (this.#position >= feed.next(this.channel)) {
       this.#live = true
       return this.#offers.length > 0
@@ -170,8 +176,15 @@ export class ChannelReader {
       this.#use(inMemory, undefined)
       return true
     }
-    this.#load()
+    this.#load(this.#position)
     return false
+  }
+
+  /** Everything up to there is gone from the disk. */
+  #passTo(offset: number): void {
+    if (offset <= this.#position) return
+    this.#init.onLost({ from: this.#position, to: offset - 1, entry: undefined })
+    this.#position = offset
   }
 
   #useLoaded(entry: JournalEntry): void {
@@ -201,19 +214,23 @@ export class ChannelReader {
     this.#init.onLost({ from, to: this.#position - 1, entry })
   }
 
-  #load(): void {
+  /** With the last one that is loaded, what follows is fetched: the disk works while messages are handed over. */
+  #readAhead(from: number): void {
+    const { feed } = this.#components
+    if (this.#loaded.length > 0 || from >= feed.next(this.channel)) return
+    if (feed.at(this.channel, from) === undefined) this.#load(from)
+  }
+
+  #load(from: number): void {
     if (this.#loading) return
     this.#loading = true
     const { store } = this.#components
     store
-      .readJournal(this.channel, this.#position, { maxBytes: LIMITS.readBytes })
+      .readJournal(this.channel, from, { maxBytes: LIMITS.readBytes })
       .then((entries) => {
-        const first = entries[0]?.offset ?? store.journal(this.channel).first
-        if (first > this.#position) {
-          this.#init.onLost({ from: this.#position, to: first - 1, entry: undefined })
-          this.#position = first
-        } else if (entries.length === 0) {
-          throw new Error(`journal of '${this.channel}' ends before ${this.#position}`)
+        this.#gone = entries[0]?.offset ?? store.journal(this.channel).first
+        if (entries.length === 0 && this.#gone <= from) {
+          throw new Error(`journal of '${this.channel}' ends before ${from}`)
         }
         this.#loaded = entries
       })
