@@ -19,8 +19,8 @@ export interface Interest {
   readonly filter: ParsedFilter
   /** From when on they are wanted. */
   readonly since: Since
-  /** When that was said first: local wall clock, ms. */
-  readonly asOf: number
+  /** When that was said, where it was in an earlier life: local wall clock, ms. */
+  readonly rememberedAt: number | undefined
   /** Lets go of its channels. */
   release(): void
 }
@@ -70,12 +70,12 @@ export class Interests {
   }
 
   /** Joins the channels of a filter. Throws ERR_TOO_MANY_CHANNELS where the filter names its one channel. */
-  hold(filter: ParsedFilter, since: Since, asOf: number): Interest {
+  hold(filter: ParsedFilter, since: Since, rememberedAt?: number): Interest {
     const held = new Map<string, () => void>()
     const interest: HeldInterest = {
       filter,
       since,
-      asOf,
+      rememberedAt,
       held,
       release: () => {
         this.#wildcards.delete(interest)
@@ -95,10 +95,10 @@ export class Interests {
     for (const listener of this.#listeners) listener(channel)
   }
 
-  #join({ asOf, filter, held, since }: HeldInterest, channel: string): void {
+  #join({ filter, held, rememberedAt, since }: HeldInterest, channel: string): void {
     if (held.has(channel)) return
     try {
-      held.set(channel, this.#components.membership.hold(channel, since, asOf))
+      held.set(channel, this.#components.membership.hold(channel, since, rememberedAt))
     } catch (error) {
       if (filter.channel !== undefined) throw error
       this.#init.onLimit(filter.filter, channel)

@@ -275,7 +275,7 @@ export class Subscriptions {
     this.#open.set(subscription, opened)
     if (name === undefined || this.#registered.get(name) === undefined) {
       const fresh = interests.channelsOf(filter).filter((channel) => !membership.has(channel))
-      opened.interest = interests.hold(filter, opened.since, opened.createdAt)
+      opened.interest = interests.hold(filter, opened.since)
       if (opened.from === 'now') await Promise.all(fresh.map((channel) => sync.join(channel)))
     }
     if (opened.from !== 'now' && !this.#isRegistered(name)) {

@@ -180,9 +180,7 @@ export class Engine implements Lifecycle {
       this.#interests.start()
       membership.hold(inboxChannel(transport.self.id), 'all')
       for (const filter of this.#init.keep) {
-        this.#kept.push(
-          this.#interests.hold(parseFilter(filter), 'all', this.#components.clock.now())
-        )
+        this.#kept.push(this.#interests.hold(parseFilter(filter), 'all'))
       }
       this.#interests.onChannel(() => {
         if (this.#kept.length > 0) this.mesh.presence.changed()

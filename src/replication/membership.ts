@@ -25,13 +25,15 @@ const LINGER_MS = 60_000
 interface Wish {
   readonly since: Since
   readonly asOf: number
+  /** That was in an earlier life of this node: its clock may have been set meanwhile. */
+  readonly remembered: boolean
 }
 
 interface Member {
   readonly holders: Map<symbol, Wish>
   since: Since
-  /** When it was wanted for the first time. */
   asOf: number
+  remembered: boolean
   /** Leaves the channel, where nobody holds it any more. */
   lingering: Timer | undefined
 }
@@ -57,16 +59,13 @@ export class Membership {
   }
 
   /**
-   * Joins the channel if nobody held it; `since` says what of it is wanted (default: what comes from now on), `asOf`
-   * when that was said first (default: now), which a durable wish remembers over restarts. Returns the function that
-   * lets go. Throws ERR_TOO_MANY_CHANNELS.
+   * Joins the channel if nobody held it; `since` says what of it is wanted (default: what comes from now on). A wish
+   * of an earlier life was made at `rememberedAt`. Returns the function that lets go. Throws ERR_TOO_MANY_CHANNELS.
    */
-  hold(
-    channel: string,
-    since: Since = this.#components.clock.now(),
-    asOf: number = this.#components.clock.now()
-  ): () => void {
-    const wish: Wish = { since, asOf }
+  hold(channel: string, since?: Since, rememberedAt?: number): () => void {
+    const now = this.#components.clock.now()
+    const remembered = rememberedAt !== undefined
+    const wish: Wish = { since: since ?? now, asOf: rememberedAt ?? now, remembered }
     const member = this.#members.get(channel) ?? this.#join(channel, wish)
     member.lingering?.cancel()
     member.lingering = undefined
@@ -98,6 +97,11 @@ export class Membership {
     return this.#members.get(channel)?.asOf
   }
 
+  /** Was the channel wanted already before this node was started? */
+  remembers(channel: string): boolean {
+    return this.#members.get(channel)?.remembered === true
+  }
+
   /** The channels wanted. */
   channels(): string[] {
     return [...this.#members.keys()]
@@ -107,7 +111,7 @@ export class Membership {
     for (const member of this.#members.values()) member.lingering?.cancel()
   }
 
-  #join(channel: string, { asOf, since }: Wish): Member {
+  #join(channel: string, wish: Wish): Member {
     if (isCounted(channel)) {
       if (this.#counted >= LIMITS.channels) this.#leaveOldest()
       if (this.#counted >= LIMITS.channels) {
@@ -119,7 +123,7 @@ export class Membership {
       }
       this.#counted++
     }
-    const member: Member = { holders: new Map(), since, asOf, lingering: undefined }
+    const member: Member = { ...wish, holders: new Map(), lingering: undefined }
     this.#members.set(channel, member)
     if (scopeOf(channel) === 'mesh') this.#components.transport.join(channel)
     this.#emitter.emit('changed', { channel })
@@ -129,6 +133,7 @@ export class Membership {
   #update(channel: string, member: Member): void {
     const wishes = [...member.holders.values()]
     const since = earliest(wishes.map((wish) => wish.since))
+    member.remembered = wishes.some(({ remembered }) => remembered)
     member.asOf = Math.min(...wishes.map(({ asOf }) => asOf), since === 'all' ? Infinity : since)
     if (since === member.since) return
     member.since = since

@@ -10,7 +10,7 @@ import { isFresh } from './sync-ranges.ts'
 
 export interface SyncFloorsComponents {
   readonly store: Pick<Store, 'log' | 'raiseFloor' | 'giveUp'>
-  readonly membership: Pick<Membership, 'asOf' | 'since'>
+  readonly membership: Pick<Membership, 'asOf' | 'remembers' | 'since'>
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -29,13 +29,10 @@ const OFF_MARGIN_MS = 3_600_000
 export class SyncFloors {
   readonly #components: SyncFloorsComponents
   readonly #init: SyncFloorsInit
-  /** Wall clock, ms. */
-  readonly #startedAt: number
 
   constructor(components: SyncFloorsComponents, init: SyncFloorsInit) {
     this.#components = components
     this.#init = init
-    this.#startedAt = components.clock.now()
   }
 
   /** The greatest age that is wanted of a channel, 0 = any, and whether retention sets it. */
@@ -46,7 +43,7 @@ export class SyncFloors {
     const wanted =
       typeof since === 'number'
         ? Math.max(0, clock.now() - since) +
-          (since < this.#startedAt ? OFF_MARGIN_MS : AGE_MARGIN_MS)
+          (membership.remembers(channel) ? OFF_MARGIN_MS : AGE_MARGIN_MS)
         : Infinity
     const maxAgeMs = Math.min(kept, wanted)
     return {
@@ -65,12 +62,14 @@ export class SyncFloors {
     const since = membership.since(log.channel)
     // Messages in an inbox do not depend on each other.
     if (since === undefined || scopeOf(log.channel) === 'inbox') return from
+    const isRemembered = membership.remembers(log.channel)
     // All of a session that began after the channel was wanted.
-    if (sessionMs(log.session) > (membership.asOf(log.channel) ?? Infinity)) return 1
+    const asOf = (membership.asOf(log.channel) ?? Infinity) - (isRemembered ? OFF_MARGIN_MS : 0)
+    if (sessionMs(log.session) > asOf) return 1
     // As far back as anyone has it: what nobody has any more would be waited for in vain.
     if (since === 'all') return Math.max(1, Math.min(floor, from))
     // Sequences rise with time: below what is too old there is nothing younger.
-    return clock.now() - ageMs < since ? from : 1
+    return !isRemembered && clock.now() - ageMs < since ? from : 1
   }
 
   /** Those who hold it say that a range is older than anyone here wants it. */

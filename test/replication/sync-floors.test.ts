@@ -37,7 +37,7 @@ describe('where a log begins that is first seen through sync', () => {
 
   /** One holder has messages 3 and 4 and tells first, another has all four. What is stored when it has come to rest. */
   async function stored(
-    wish: { since?: Since; ageMs: number },
+    wish: { since?: Since; ageMs: number; remembered?: boolean },
     log: { sessionAgeMs: number; recordAgeMs: number; partialFloor: number }
   ): Promise<{ floor: number; head: number }> {
     const { partialFloor, recordAgeMs, sessionAgeMs } = log
@@ -71,7 +71,8 @@ describe('where a log begins that is first seen through sync', () => {
         ]
       }
     const asOf = Date.now() - wish.ageMs
-    node.engine.membership.hold(CHANNEL, wish.since ?? asOf, asOf)
+    const remembered = wish.remembered === true ? asOf : undefined
+    node.engine.membership.hold(CHANNEL, wish.since ?? asOf, remembered)
     const held = (): { floor: number; head: number } | undefined =>
       node.engine.store.log({ channel: CHANNEL, publisher, session })
     partial.says(
@@ -106,6 +107,14 @@ describe('where a log begins that is first seen through sync', () => {
       3
     ],
     [
+      'wanted in an earlier life, before the clock was set: at its beginning',
+      [
+        { ageMs: -600_000, remembered: true },
+        { sessionAgeMs: HOUR_MS, recordAgeMs: 60_000, partialFloor: 3 }
+      ],
+      1
+    ],
+    [
       'all of it wanted, a hole at the holder: at its beginning',
       [
         { since: 'all', ageMs: 60_000 },
@@ -116,7 +125,7 @@ describe('where a log begins that is first seen through sync', () => {
     [
       'all of it wanted, a session from later, a holder that joined late: at its beginning',
       [
-        { since: 'all', ageMs: HOUR_MS },
+        { since: 'all', ageMs: HOUR_MS, remembered: true },
         { sessionAgeMs: 60_000, recordAgeMs: 1_000, partialFloor: 3 }
       ],
       1

@@ -20,6 +20,24 @@ timeline:
   - { at: 3s, restart: n1, down: 2s }
 end: 12s
 `
+  ],
+  [
+    'who comes back with a clock that was set to before its subscription still wants all since then',
+    `
+name: clock-set-back-while-off
+description: A reader is off while all is published, and its clock is half an hour slow when it returns.
+seed: 2
+nodes: 3
+workload:
+  publishers:
+    - { nodes: n1, topic: 'orders/{node}', rate: 10, from: 30s, until: 40s }
+  subscriptions:
+    - { nodes: all, filter: 'orders/#', durable: audit }
+timeline:
+  - { at: 10s, restart: n2, down: 50s }
+  - { at: 20s, clock-skew: n2, by: -30m, for: 60s }
+end: 70s
+`
   ]
 ]
 
