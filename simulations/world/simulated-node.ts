@@ -2,7 +2,7 @@ import { steadyClock } from '../../src/core/clock.ts'
 import { isSkeinError } from '../../src/core/errors.ts'
 import type { Logger } from '../../src/core/logger.ts'
 import type { Random } from '../../src/core/random.ts'
-import { Engine, type EngineComponents } from '../../src/node/engine.ts'
+import { Engine } from '../../src/node/engine.ts'
 import { DEFAULT_RETENTION } from '../../src/node/options.ts'
 import { completeRetention } from '../../src/node/retention.ts'
 import { createStore } from '../../src/store/level-store.ts'
@@ -10,6 +10,7 @@ import { agreementKeyFromSeed } from '../../src/wire/hpke.ts'
 import { createSigner, SEED_BYTES } from '../../src/wire/signature.ts'
 import type { ScenarioNode } from '../scenario/contract.ts'
 import type { NodeClock, VirtualDisk, VirtualNetwork, VirtualTime } from './contract.ts'
+import type { SharedSignatures } from './shared-signatures.ts'
 
 export interface SimulatedNodeComponents {
   readonly time: VirtualTime
@@ -19,7 +20,7 @@ export interface SimulatedNodeComponents {
   readonly logger: Logger
   /** A new, empty disk. */
   readonly createDisk: () => VirtualDisk
-  readonly verify?: EngineComponents['verify']
+  readonly signatures: SharedSignatures
 }
 
 export interface SimulatedNodeInit {
@@ -172,7 +173,7 @@ export class SimulatedNode {
     this.#disk.attach(clock)
     const transport = network.transport({ name: this.name, privateKey: this.#seed, clock })
     const steady = steadyClock(clock)
-    const { logger, verify } = this.#components
+    const { logger, signatures } = this.#components
     const retention = completeRetention(() => ({
       ...DEFAULT_RETENTION,
       ...this.#init.node.retention
@@ -189,9 +190,9 @@ export class SimulatedNode {
         machineClock: clock,
         random,
         logger,
-        signer: createSigner(this.#seed),
+        signer: signatures.signer(createSigner(this.#seed)),
         agreementKey: agreementKeyFromSeed(this.#seed),
-        ...(verify === undefined ? {} : { verify })
+        verify: signatures.verify
       },
       this.#engineInit(retention)
     )

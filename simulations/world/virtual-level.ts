@@ -1,5 +1,5 @@
 import { AbstractIterator, AbstractLevel } from 'abstract-level'
-import type { AbstractIteratorOptions } from 'abstract-level'
+import type { AbstractChainedBatch, AbstractIteratorOptions } from 'abstract-level'
 import { placeOf, type Place, type SortedTable, type TableView } from './sorted-table.ts'
 
 /** One write, as the database above hands it over. */
@@ -47,6 +47,19 @@ export class VirtualLevel extends AbstractLevel<Format, Buffer, Buffer> {
       { keyEncoding: 'buffer', valueEncoding: 'buffer' } as object
     )
     this.medium = medium
+  }
+
+  override batch(): AbstractChainedBatch<this, Buffer, Buffer>
+  override batch(writes: readonly object[], options?: object): Promise<void>
+  /** What the general way does to each write, which the store hands over as buffers, costs more than the write. */
+  override batch(
+    writes?: readonly object[],
+    options: { sync?: boolean } = {}
+  ): AbstractChainedBatch<this, Buffer, Buffer> | Promise<void> {
+    if (writes === undefined) return super.batch()
+    return this.status === 'open'
+      ? this._batch(writes as readonly LevelWrite[], options)
+      : super.batch(writes as [], options as object)
   }
 
   async _get(key: Buffer): Promise<Buffer | undefined> {

@@ -1,8 +1,7 @@
 import type { Random } from '../../src/core/random.ts'
-import type { RecordHead } from '../../src/wire/record.ts'
 import type { NetworkBase } from '../scenario/contract.ts'
 import type { VirtualDisk, VirtualNetwork, VirtualTime } from './contract.ts'
-import { createSharedVerify } from './shared-verify.ts'
+import { createSharedSignatures, type SharedSignatures } from './shared-signatures.ts'
 import { createVirtualDisk } from './virtual-disk.ts'
 import { createVirtualNetwork } from './virtual-network.ts'
 import { createVirtualTime } from './virtual-time.ts'
@@ -19,8 +18,8 @@ export interface WorldInit {
 export interface World {
   readonly time: VirtualTime
   readonly network: VirtualNetwork
+  readonly signatures: SharedSignatures
   /** `name` tells its generator from others. */
-  readonly verify: (head: RecordHead) => boolean
   readonly createDisk: (name: string, sizeBytes: number | undefined) => VirtualDisk
 }
 
@@ -29,7 +28,7 @@ export function createWorld({ neighbours, network, random }: WorldInit): World {
   return {
     time,
     network: createVirtualNetwork({ time, random: random('network') }, { ...network, neighbours }),
-    verify: createSharedVerify(),
+    signatures: createSharedSignatures(),
     createDisk: (name, sizeBytes) =>
       createVirtualDisk({ random: random(`disk ${name}`) }, { sizeBytes })
   }

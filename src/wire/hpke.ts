@@ -3,14 +3,13 @@ import {
   createDecipheriv,
   createHash,
   createHmac,
-  createPrivateKey,
-  createPublicKey,
   diffieHellman
 } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { SkeinError } from '../core/errors.ts'
 import type { Random } from '../core/random.ts'
+import { privateKeyOf, publicKeyOf, rawPublicKey } from './raw-keys.ts'
 import { SEED_BYTES } from './signature.ts'
 
 /**
@@ -34,10 +33,6 @@ const suite = labeled(Buffer.from('HPKE\x00\x20\x00\x01\x00\x03', 'latin1'))
 const NOTHING = Buffer.alloc(0)
 const MODE_BASE = Buffer.of(0)
 
-// RFC 8410: what stands before the raw key in PKCS#8 and SPKI.
-const PRIVATE_PREFIX = Buffer.from('302e020100300506032b656e04220420', 'hex')
-const PUBLIC_PREFIX = Buffer.from('302a300506032b656e032100', 'hex')
-
 /** An X25519 key pair whose private half stays inside. */
 export interface AgreementKey {
   /** Raw, 32 bytes. */
@@ -48,14 +43,9 @@ export interface AgreementKey {
 
 /** The key pair of a raw X25519 private key. */
 export function agreementKey(secret: Uint8Array): AgreementKey {
-  const privateKey = createPrivateKey({
-    key: Buffer.concat([PRIVATE_PREFIX, secret]),
-    format: 'der',
-    type: 'pkcs8'
-  })
-  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  const privateKey = privateKeyOf('X25519', secret)
   return {
-    publicKey: Uint8Array.from(spki.subarray(PUBLIC_PREFIX.length)),
+    publicKey: rawPublicKey(privateKey),
     agree: (publicKey) => agree(privateKey, publicKey)
   }
 }
@@ -178,11 +168,7 @@ function agree(privateKey: KeyObject, publicKey: Uint8Array): Uint8Array {
   if (publicKey.length !== AGREEMENT_KEY_BYTES) {
     throw sealedError(`a key has ${AGREEMENT_KEY_BYTES} bytes, not ${publicKey.length}`)
   }
-  const theirs = createPublicKey({
-    key: Buffer.concat([PUBLIC_PREFIX, publicKey]),
-    format: 'der',
-    type: 'spki'
-  })
+  const theirs = publicKeyOf('X25519', publicKey)
   let shared: Buffer
   try {
     shared = diffieHellman({ privateKey, publicKey: theirs })

@@ -1,8 +1,9 @@
-import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto'
+import { sign, verify } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { SkeinError } from '../core/errors.ts'
 import { PUBLIC_KEY_BYTES } from './peer-id.ts'
 import { asBuffer } from './protobuf.ts'
+import { privateKeyOf, publicKeyOf, rawPublicKey } from './raw-keys.ts'
 import { RecentCache } from './recent-cache.ts'
 
 /** Bytes of an Ed25519 seed. */
@@ -17,10 +18,6 @@ export interface Signer {
   /** 64 bytes. */
   sign(bytes: Uint8Array): Uint8Array
 }
-
-// RFC 8410: what stands before the raw key in PKCS#8 and SPKI.
-const PRIVATE_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex')
-const PUBLIC_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
 
 // Points of small order, without their sign bit: for these keys anybody can make signatures (RFC 8032 leaves
 // it to the verifier to refuse them). The last two are longer forms of 0 and 1.
@@ -42,14 +39,9 @@ export function createSigner(seed: Uint8Array): Signer {
   if (seed.length !== SEED_BYTES) {
     throw new SkeinError('ERR_OPTIONS', `a seed has ${SEED_BYTES} bytes, not ${seed.length}`)
   }
-  const privateKey = createPrivateKey({
-    key: Buffer.concat([PRIVATE_PREFIX, seed]),
-    format: 'der',
-    type: 'pkcs8'
-  })
-  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' })
+  const privateKey = privateKeyOf('Ed25519', seed)
   return {
-    publicKey: Uint8Array.from(spki.subarray(PUBLIC_PREFIX.length)),
+    publicKey: rawPublicKey(privateKey),
     sign: (bytes) => sign(null, bytes, privateKey)
   }
 }
@@ -70,11 +62,7 @@ function keyObject(publicKey: Uint8Array): KeyObject | undefined {
   let key = publicKeys.get(name)
   if (key === undefined) {
     if (isWeak(publicKey)) return undefined
-    key = createPublicKey({
-      key: Buffer.concat([PUBLIC_PREFIX, publicKey]),
-      format: 'der',
-      type: 'spki'
-    })
+    key = publicKeyOf('Ed25519', publicKey)
     publicKeys.set(name, key)
   }
   return key
