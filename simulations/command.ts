@@ -21,6 +21,7 @@ export function seedOf(nameOrFile: string): number {
 
 export interface SmallestInit {
   readonly nodes?: number | undefined
+  readonly durationMs?: number | undefined
   readonly signal?: AbortSignal | undefined
   /** Called before each candidate, with how many were tried. */
   readonly onTry?: ((tried: number) => void) | undefined
@@ -32,12 +33,12 @@ const MOST_TRIED = 100
 /** The smallest scenario found that breaks the rule which a random one broke first, as YAML. */
 export async function smallestOf(
   { seed, violations }: Report,
-  { nodes, onTry, signal }: SmallestInit = {}
+  { durationMs, nodes, onTry, signal }: SmallestInit = {}
 ): Promise<string> {
   const rule = violations[0]?.checker
   let tried = 0
   const scenario = await shrink(
-    randomScenario(seed, nodes === undefined ? {} : { nodes }),
+    randomScenario(seed, { nodes, durationMs }),
     async (candidate) => {
       onTry?.(tried++)
       const { report } = await runVirtual({ scenario: candidate, seed })

@@ -53,25 +53,36 @@ export async function simulate(
   })
 }
 
+export interface RandomOptions extends ExploreOptions {
+  /** Load and faults of each run, ms. Default 60,000, at least 10,000. */
+  readonly durationMs?: number | undefined
+}
+
 /** As `simulate`, with a scenario that each seed draws: faults of every kind, one upon another. */
 export async function explore({
+  durationMs,
   nodes,
   runs = 1,
   seed = 1,
   ...options
-}: ExploreOptions = {}): Promise<Report> {
+}: RandomOptions = {}): Promise<Report> {
   return runSeeds({
     ...options,
     run: runVirtual,
-    scenarioOf: (own) => randomScenario(own, nodes === undefined ? {} : { nodes }),
+    scenarioOf: (own) => randomScenario(own, { nodes, durationMs }),
     first: seed,
     runs,
-    replayOf: (own) => `skein sim --runs 1 --seed ${own}${nodesText(nodes)}`
+    replayOf: (own) =>
+      `skein sim --runs 1 --seed ${own}${nodesText(nodes)}${durationText(durationMs)}`
   })
 }
 
 function nodesText(nodes: number | undefined): string {
   return nodes === undefined ? '' : ` --nodes ${nodes}`
+}
+
+function durationText(ms: number | undefined): string {
+  return ms === undefined ? '' : ` --duration ${ms}ms`
 }
 
 function tierText(tier: Tier): string {

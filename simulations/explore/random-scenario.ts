@@ -6,9 +6,9 @@ import { swizzleClog } from './swizzle-clog.ts'
 
 export interface RandomScenarioInit {
   /** Default 5. At least 2. */
-  readonly nodes?: number
+  readonly nodes?: number | undefined
   /** Load and faults, ms. Default 60,000. At least 10,000. */
-  readonly durationMs?: number
+  readonly durationMs?: number | undefined
 }
 
 /** The last part is free of faults, so that what is checked is rest after trouble, not trouble. */

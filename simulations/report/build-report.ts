@@ -41,6 +41,7 @@ export function buildReport(facts: RunFacts): Report {
     ok: violations.length === 0,
     traceHash: tier === 'virtual' ? traceHash(trace) : null,
     runs: facts.runs ?? 1,
+    allRuns: { simulatedMs, wallMs: facts.wallMs },
     replay: facts.replay ?? replayCommand(scenario.name, seed, tier),
     published: index.messages.filter(({ confirmed }) => confirmed !== -1).length,
     rejected: trace.filter(({ kind }) => kind === 'rejected').length,

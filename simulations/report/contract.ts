@@ -60,6 +60,8 @@ export interface Report {
   readonly traceHash: string | null
   /** Runs made, each with the next seed; the figures are of the first that failed, or else of the last. */
   readonly runs: number
+  /** Of all those runs: what was simulated, and how long that took. */
+  readonly allRuns: { readonly simulatedMs: number; readonly wallMs: number }
   /** The command that repeats exactly this run. */
   readonly replay: string
   /** Publishes that were confirmed. */

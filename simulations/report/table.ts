@@ -57,6 +57,7 @@ function figures(report: Report): ReadonlyArray<readonly [string, string]> {
         ? `${time(simulatedMs)} simulated in ${time(wallMs)}${speed}`
         : time(wallMs)
     ],
+    ...(report.runs > 1 ? [['runs', runsText(report)] as const] : []),
     ...(traceHash === null ? [] : [['trace', traceHash.slice(0, 16)] as const])
   ]
 }
@@ -107,4 +108,10 @@ function foot({ ok, replay, violationCount }: Report, paint: Paint, shown: numbe
   const more = violationCount - shown
   const rest = more > 0 ? `... ${count(more)} more violations\n` : ''
   return `${rest}Replay: ${paint(1, replay)}`
+}
+
+function runsText({ allRuns: { simulatedMs, wallMs }, runs, tier }: Report): string {
+  if (tier === 'real') return `${count(runs)} in ${time(wallMs)}`
+  const speed = count(Math.round(simulatedMs / Math.max(1, wallMs)))
+  return `${count(runs)}: ${time(simulatedMs)} simulated in ${time(wallMs)}, ${speed} times as fast`
 }

@@ -1,3 +1,4 @@
+import { systemClock } from '../../src/core/clock.ts'
 import type { Report } from '../report/contract.ts'
 import type { Scenario } from '../scenario/contract.ts'
 import type { SimulatedHandler } from './app.ts'
@@ -29,6 +30,8 @@ export interface SeedsInit {
 /** The report of the first run that failed, or else of the last. Rejects with ERR_SCENARIO, ERR_ABORTED. */
 export async function runSeeds(init: SeedsInit): Promise<Report> {
   const { first, handlers, onProgress, replayOf, runs, scenarioOf, signal } = init
+  const began = systemClock.monotonic()
+  let simulatedMs = 0
   for (let run = 1; ; run++) {
     const seed = first + run - 1
     const { report } = await init.run({
@@ -37,8 +40,11 @@ export async function runSeeds(init: SeedsInit): Promise<Report> {
       handlers,
       signal,
       replay: replayOf?.(seed),
-      onProgress: (simulatedMs, totalMs) => onProgress?.({ run, runs, seed, simulatedMs, totalMs })
+      onProgress: (atMs, totalMs) => onProgress?.({ run, runs, seed, simulatedMs: atMs, totalMs })
     })
-    if (!report.ok || run >= runs) return { ...report, runs: run }
+    simulatedMs += report.simulatedMs
+    if (report.ok && run < runs) continue
+    const wallMs = Math.round(systemClock.monotonic() - began)
+    return { ...report, runs: run, allRuns: { simulatedMs, wallMs } }
   }
 }

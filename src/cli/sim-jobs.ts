@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
+import { systemClock } from '../core/clock.ts'
 import { SkeinError } from '../core/errors.ts'
 
 /** What of a report is needed to choose among several; the rest is passed on. */
@@ -6,6 +7,7 @@ export interface RunReport {
   readonly ok: boolean
   readonly seed: number
   readonly runs: number
+  readonly allRuns: { readonly simulatedMs: number; readonly wallMs: number }
 }
 
 export interface JobsInit {
@@ -27,6 +29,7 @@ const MOST_SEEDS = 20
  */
 export async function runJobs<Report extends RunReport>(init: JobsInit): Promise<Report> {
   const { first, jobs, onProgress, runs, signal } = init
+  const began = systemClock.monotonic()
   const size = Math.max(1, Math.min(MOST_SEEDS, Math.ceil(runs / jobs)))
   const reports: Report[] = []
   const running = new Set<ChildProcess>()
@@ -59,7 +62,9 @@ export async function runJobs<Report extends RunReport>(init: JobsInit): Promise
     .toSorted((a, b) => a.seed - b.seed)
     .find(({ ok, seed }, i, all) => (ok ? i === all.length - 1 : seed === failedAt))
   if (chosen === undefined) throw signal.reason
-  return { ...chosen, runs: chosen.seed - first + 1 }
+  const simulatedMs = reports.reduce((sum, { allRuns }) => sum + allRuns.simulatedMs, 0)
+  const wallMs = Math.round(systemClock.monotonic() - began)
+  return { ...chosen, runs: chosen.seed - first + 1, allRuns: { simulatedMs, wallMs } }
 }
 
 const seedArgs = (seed: number, count: number): string[] => [

@@ -5,7 +5,7 @@ import type * as simulations from '../../simulations/command.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { runJobs } from './sim-jobs.ts'
 import { interruption, print, printJson, say, table } from './terminal.ts'
-import { parseCount, usageError } from './units.ts'
+import { parseCount, parseDuration, usageError } from './units.ts'
 
 interface SimOptions {
   readonly list?: boolean
@@ -13,11 +13,15 @@ interface SimOptions {
   readonly runs?: string
   readonly jobs: string
   readonly nodes?: string
+  readonly duration?: string
   readonly real?: boolean
   readonly report?: string
   readonly shrink: boolean
   readonly json?: boolean
 }
+
+/** Shorter ones have no room for their faults, ms. */
+const LEAST_MS = 10_000
 
 /** Loaded only by this command: nodes have no use for it. */
 type Simulations = typeof simulations
@@ -29,6 +33,7 @@ interface Asked {
   readonly jobs: number
   readonly real: boolean
   readonly nodes: number | undefined
+  readonly durationMs: number | undefined
 }
 
 function check(scenario: string | undefined, options: SimOptions): Asked {
@@ -38,16 +43,27 @@ function check(scenario: string | undefined, options: SimOptions): Asked {
       'name one of skein sim --list, a file, or --runs for random faults'
     )
   }
-  const { jobs, nodes, real = false, runs = '1', seed } = options
+  const { duration, jobs, nodes, real = false, runs = '1', seed } = options
   if (scenario === undefined && real) {
     throw usageError('--real', 'random faults are for simulated time only; name a scenario')
+  }
+  const durationMs = duration === undefined ? undefined : parseDuration(duration, '--duration')
+  if (durationMs !== undefined && scenario !== undefined) {
+    throw usageError(
+      '--duration',
+      'a scenario says itself how long it is; this is for random faults'
+    )
+  }
+  if (durationMs !== undefined && durationMs < LEAST_MS) {
+    throw usageError('--duration', 'random faults take at least 10s')
   }
   return {
     seed: seed === undefined ? undefined : parseCount(seed, '--seed', 0),
     runs: parseCount(runs, '--runs'),
     jobs: parseCount(jobs, '--jobs'),
     real,
-    nodes: nodes === undefined ? undefined : parseCount(nodes, '--nodes', 2)
+    nodes: nodes === undefined ? undefined : parseCount(nodes, '--nodes', 2),
+    durationMs
   }
 }
 
@@ -61,11 +77,12 @@ interface Task {
 
 /** In this process, or spread over several. */
 async function run({ asked, progress, scenario, signal, simulations }: Task): Promise<Report> {
-  const { jobs, nodes, real, runs, seed } = asked
+  const { durationMs, jobs, nodes, real, runs, seed } = asked
   if (jobs > 1 && runs > 1) {
     const first = seed ?? (scenario === undefined ? 1 : simulations.seedOf(scenario))
     const args = scenario === undefined ? [] : [scenario]
     if (nodes !== undefined) args.push('--nodes', String(nodes))
+    if (durationMs !== undefined) args.push('--duration', `${durationMs}ms`)
     if (real) args.push('--real')
     const onProgress = (done: number): void => progress.show(done / runs, `${done} of ${runs} runs`)
     return runJobs<Report>({ args, first, runs, jobs, signal, onProgress })
@@ -84,7 +101,7 @@ async function run({ asked, progress, scenario, signal, simulations }: Task): Pr
     }
   }
   return scenario === undefined
-    ? simulations.explore(options)
+    ? simulations.explore({ ...options, durationMs })
     : simulations.simulate(scenario, { ...options, tier: real ? 'real' : 'virtual' })
 }
 
@@ -95,6 +112,7 @@ async function shrinkTo(
 ): Promise<void> {
   const yaml = await simulations.smallestOf(report, {
     nodes: asked.nodes,
+    durationMs: asked.durationMs,
     signal,
     onTry: (tried) =>
       progress.show(undefined, `looking for a smaller scenario that fails: ${tried} tried`)
@@ -144,6 +162,7 @@ export function addSim(program: Command): void {
     .option('--runs <n>', 'try so many consecutive seeds, until one fails; default: 1')
     .option('--jobs <n>', 'spread them over so many processes', '1')
     .option('--nodes <n>', 'so many nodes, where they have no names of their own')
+    .option('--duration <time>', 'how long random faults and load last; default: 60s')
     .option('--real', 'a process for each node, over TCP, instead of simulated time')
     .option('--report <file>', 'write a page with the timeline, lag, curves and topology')
     .option('--no-shrink', 'leave random faults that fail as they are')
