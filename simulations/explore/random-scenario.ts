@@ -18,6 +18,12 @@ const QUIET_SHARE = 0.2
 const MOST_RATE = 50
 const FULL_RATE_MS = 60_000
 
+/**
+ * Over a restart ages are right to an hour, in all: what is promised. A node that was off and one that it asks can each
+ * have been set from one end of this to the other, ms.
+ */
+const MOST_SKEW_MS = 900_000
+
 /** One fault for so many ms on average. */
 const FAULT_EVERY_MS = 4000
 
@@ -233,7 +239,7 @@ const MIX: ReadonlyArray<readonly [weight: number, draw: (draw: Draw) => Fault[]
         kind: 'clock-skew',
         ...times(draw),
         nodes: draw.dice.some(),
-        byMs: draw.dice.ms(0, 7_200_000) - 3_600_000
+        byMs: draw.dice.ms(0, 2 * MOST_SKEW_MS) - MOST_SKEW_MS
       }
     ]
   ],
