@@ -31,5 +31,6 @@ export type {
   Subscription,
   SubscriptionEvents,
   SubscriptionLimits,
-  SubscriptionStatus
+  SubscriptionStatus,
+  WhereFilter
 } from './delivery/contract.ts'

@@ -23,6 +23,7 @@ interface SubOptions extends ClientOptions {
   readonly timeout?: string
   readonly maxInFlight?: string
   readonly onGap?: string
+  readonly where?: string
 }
 
 /** A node that restarts is waited for this long, ms. */
@@ -108,7 +109,7 @@ class Subscriber {
   }
 
   #query(): string {
-    const { durable, from, maxInFlight, onGap } = this.#options
+    const { durable, from, maxInFlight, onGap, where } = this.#options
     const query = new URLSearchParams({ filter: this.#filter, data: 'base64' })
     const begin = durable === undefined ? (this.#since ?? from) : from
     if (begin !== undefined) query.set('from', begin)
@@ -119,6 +120,7 @@ class Subscriber {
     if (maxInFlight !== undefined) query.set('maxInFlight', maxInFlight)
     else if (durable !== undefined) query.set('maxInFlight', String(MAX_IN_FLIGHT))
     if (onGap !== undefined) query.set('onGap', onGap)
+    if (where !== undefined) query.set('where', where)
     return query.toString()
   }
 
@@ -237,6 +239,10 @@ export function addSub(program: Command): void {
       )
       .option('--durable <name>', "the node's own cursor: go on where this name left off")
       .option('--from <start>', 'now (default), earliest, last, a time, or cursor:<cursor>')
+      .option(
+        '--where <json>',
+        `only messages with these attributes, like '[{"exact":{"data.country":"NZ"}}]'`
+      )
       .option('--raw', 'print only the payloads, one a line, as they came')
       .option('--count <n>', 'end after n messages')
       .option('--timeout <duration>', 'end after this time (500ms, 60s; bare = seconds)')

@@ -35,6 +35,14 @@ export const LIMITS = {
   cursorRanges: 1024,
   /** Messages handed over and not acknowledged, per subscription, by default. */
   maxInFlight: 256,
+  /** `where` of a subscription, as JSON: percent-encoded, it fits the request line of an event stream. */
+  whereBytes: 4 * KIB,
+  /** Filters within filters of a `where`, at most. */
+  whereDepth: 8,
+  /** Filters and attributes of a `where` together: what one message costs at most. */
+  whereTerms: 64,
+  /** Record bytes that a `where` passes over before other work gets its turn: some milliseconds of parsing. */
+  whereSliceBytes: 256 * KIB,
   /** How long a handed-over message may stay unacknowledged by default, ms. */
   ackTimeoutMs: 30_000,
   /** Shortest such time, ms: below it, a consumer on a busy machine would get everything twice. */
@@ -159,6 +167,7 @@ const relations: ReadonlyArray<readonly [boolean, string]> = [
   [LIMITS.commitBytes >= LIMITS.pushBytes, 'a commit takes any record'],
   [LIMITS.maxInFlight <= LIMITS.cursorRanges, 'acknowledgements of a whole window fit a cursor'],
   [LIMITS.headersBytes < LIMITS.httpHeaderBytes, 'the largest message headers fit an HTTP request'],
+  [LIMITS.whereBytes * 3 < LIMITS.httpHeaderBytes, 'any `where` fits an HTTP request line'],
   [
     LIMITS.httpPublishWindowBytes > LIMITS.payloadBytes &&
       LIMITS.httpPublishWindowBytes <= LIMITS.publishWindowBytes,

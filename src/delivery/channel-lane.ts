@@ -8,6 +8,7 @@ import type { Feed } from './feed.ts'
 import { type InFlight, Ledger } from './ledger.ts'
 import type { DeliveredMessage } from './message.ts'
 import { SideReader } from './side-reader.ts'
+import type { Where } from './where.ts'
 
 export interface ChannelLaneComponents {
   readonly store: Store
@@ -19,6 +20,8 @@ export interface ChannelLaneComponents {
 export interface ChannelLaneInit {
   readonly channel: string
   readonly matches: (topic: string) => boolean
+  /** What else a message must be; undefined where that is nothing. */
+  readonly passes: Where | undefined
   /** Name of the durable subscription; undefined for an ephemeral one. */
   readonly durable: string | undefined
   readonly cursor: CursorState
@@ -76,13 +79,15 @@ export class ChannelLane {
       channel: init.channel,
       from: init.cursor.offset,
       matches: init.matches,
+      passes: init.passes,
       onReadable: readable,
+      onLongWay: () => this.#clock.soon(readable),
       onLost: ({ from, to, entry }) => init.onGap(lostGap(init.channel, { from, to }, entry)),
       onError: init.onError
     })
-    const { matches, onError } = init
+    const { matches, onError, passes } = init
     if (init.durable === undefined) {
-      this.side = new SideReader(components, { matches, onReadable: readable, onError })
+      this.side = new SideReader(components, { matches, passes, onReadable: readable, onError })
     } else {
       this.ledger = new Ledger<DeliveredMessage>(components.store, {
         name: init.durable,

@@ -5,6 +5,7 @@ import type { DecodedMessage } from '../wire/body.ts'
 import { joinTopic } from '../wire/topic.ts'
 import type { Decoder } from './decoder.ts'
 import type { Feed, LiveEntry } from './feed.ts'
+import type { Where } from './where.ts'
 
 /** A message at its place in the journal, before it is decided whether to hand it over. */
 export interface Candidate {
@@ -27,8 +28,11 @@ export interface ChannelReaderInit {
   /** Journal offset to begin at. */
   readonly from: number
   readonly matches: (topic: string) => boolean
+  readonly passes: Where | undefined
   /** Something can be read again. */
   readonly onReadable: () => void
+  /** Much was looked at and nothing passed: whoever else has work goes first, then it can be read again. */
+  readonly onLongWay: () => void
   /** Journal offsets that are gone: `header` says whose, where it is known. */
   readonly onLost: (lost: { from: number; to: number; entry: JournalEntry | undefined }) => void
   readonly onError: (error: unknown) => void
@@ -99,17 +103,23 @@ export class ChannelReader {
 
   /** The next matching message; undefined when there is none now (`onReadable` tells when there may be). */
   next(): Candidate | undefined {
-    for (;;) {
+    for (let bytes = 0; ;) {
       const candidate = this.#fromCurrent()
       if (candidate !== undefined) return candidate
+      if (bytes > LIMITS.whereSliceBytes) {
+        this.#init.onLongWay()
+        return undefined
+      }
       if (!this.#advance()) return undefined
+      if (this.#init.passes !== undefined) bytes += this.#current?.record.body.byteLength ?? 0
     }
   }
 
   #fromCurrent(): Candidate | undefined {
     const current = this.#current
     if (current === undefined) return undefined
-    const { entry } = current
+    const { entry, record } = current
+    const { passes } = this.#init
     const messages = this.#messages
     const indexes = this.#indexes
     const end = indexes === undefined ? messages.length : indexes.length
@@ -121,7 +131,11 @@ export class ChannelReader {
       const message = messages[index]
       if (message === undefined) break
       this.#position = offset + 1
-      if (this.#live || this.#matches(message.suffix)) return { entry, message, index, offset }
+      if (this.#live || this.#matches(message.suffix)) {
+        if (passes === undefined || passes({ header: record.header, messages, index })) {
+          return { entry, message, index, offset }
+        }
+      }
     }
     this.#position = entry.offset + entry.count
     this.#current = undefined

@@ -71,6 +71,21 @@ export interface SubscriptionEvents {
   end: { error: Error | undefined }
 }
 
+/**
+ * Which messages of a topic filter are wanted, by their attributes: the dialects of the CloudEvents Subscriptions API.
+ * An attribute is a header by its name, `topic`, `contenttype` or `datacontenttype`, `key` or `partitionkey`,
+ * `publisher`, `priority`, an attribute of the message as a CloudEvent (`id`, `source`, `type`, `subject`), or
+ * `data.<field>`: a top-level text, number or boolean of a JSON payload, as text. All attributes of one filter must
+ * match; one that a message does not have never does.
+ */
+export type WhereFilter =
+  | { readonly exact: Readonly<Record<string, string>> }
+  | { readonly prefix: Readonly<Record<string, string>> }
+  | { readonly suffix: Readonly<Record<string, string>> }
+  | { readonly all: readonly WhereFilter[] }
+  | { readonly any: readonly WhereFilter[] }
+  | { readonly not: WhereFilter }
+
 export interface SubscribeOptions {
   /** Name of this node's own durable cursor. */
   readonly durable?: string | undefined
@@ -89,6 +104,12 @@ export interface SubscribeOptions {
    * or is final, or `skip` it; late arrivals are then handed over once, marked `late`.
    */
   readonly onGap?: 'wait' | 'skip' | undefined
+  /**
+   * Only messages for which every one of these is true; the rest is passed over like other topics. A durable one
+   * keeps it, and another one for its name is ERR_SUBSCRIPTION_CONFLICT. At most 4 KiB as JSON, 64 filters and
+   * attributes, 8 levels.
+   */
+  readonly where?: readonly WhereFilter[] | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -106,6 +127,7 @@ export interface SubscriptionStatus {
   readonly gaps: readonly Gap[]
   readonly createdAt: Date
   readonly channels: readonly string[]
+  readonly where?: readonly WhereFilter[] | undefined
   /** What a durable one was registered with. Only where the subscriptions of a node are listed. */
   readonly limits?: SubscriptionLimits | undefined
 }

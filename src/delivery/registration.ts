@@ -1,8 +1,61 @@
+import { isDeepStrictEqual } from 'node:util'
+import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Since } from '../replication/membership.ts'
 import type { CursorState, JournalState, Registration } from '../store/contract.ts'
 import type { ParsedFilter } from '../wire/topic.ts'
-import type { From, SubscribeOptions, SubscriptionLimits } from './contract.ts'
+import type { From, SubscribeOptions, SubscriptionLimits, WhereFilter } from './contract.ts'
+
+/** Throws ERR_OPTIONS unless a durable subscription may have that name. */
+export function assertName(name: string): void {
+  if (name !== '' && !name.includes('/') && Buffer.byteLength(name) <= LIMITS.nameBytes) return
+  throw new SkeinError(
+    'ERR_OPTIONS',
+    `durable: a name has 1 to ${LIMITS.nameBytes} bytes and no '/', unlike '${name}'`,
+    { details: { option: 'durable' } }
+  )
+}
+
+/** Throws ERR_SUBSCRIPTION_CONFLICT where a durable subscription is registered with something else. */
+export function assertAlike(
+  registration: Registration,
+  filter: string,
+  where: SubscribeOptions['where']
+): void {
+  const { name, filter: registered } = registration
+  if (registered !== filter) {
+    throw new SkeinError(
+      'ERR_SUBSCRIPTION_CONFLICT',
+      `the durable subscription '${name}' is registered with the filter '${registered}', not '${filter}'; use that filter, another name, or delete it first`,
+      { details: { name, registered, asked: filter } }
+    )
+  }
+  const before = whereOf({}, registration) ?? []
+  if (where === undefined || isDeepStrictEqual(plain(where), before)) return
+  const [was, is] = [JSON.stringify(before), JSON.stringify(where)]
+  throw new SkeinError(
+    'ERR_SUBSCRIPTION_CONFLICT',
+    `the durable subscription '${name}' is registered with where ${was}, not ${is}; use that one or none, another name, or delete it first`,
+    { details: { name, field: 'where', registered: was, asked: is } }
+  )
+}
+
+/** What a subscription asks of messages: as registered, else as asked for now. */
+export function whereOf(
+  options: Pick<SubscribeOptions, 'where'>,
+  registration: Registration | undefined
+): readonly WhereFilter[] | undefined {
+  const where =
+    registration === undefined
+      ? options.where
+      : (registration.options['where'] as readonly WhereFilter[] | undefined)
+  return where === undefined || where.length === 0 ? undefined : plain(where)
+}
+
+/** What its owner does to it later changes nothing. */
+function plain(where: readonly WhereFilter[]): readonly WhereFilter[] {
+  return JSON.parse(JSON.stringify(where)) as readonly WhereFilter[]
+}
 
 /** The limits of a subscription: as asked for now, else as it was registered, else the defaults. */
 export function limitsOf(

@@ -5,9 +5,11 @@ import type { RecordHead, SealedRecord } from '../wire/record.ts'
 import { joinTopic } from '../wire/topic.ts'
 import type { Candidate } from './channel-reader.ts'
 import type { Decoder } from './decoder.ts'
+import type { Where } from './where.ts'
 
 export interface SideReaderInit {
   readonly matches: (topic: string) => boolean
+  readonly passes: Where | undefined
   readonly onReadable: () => void
   readonly onError: (error: unknown) => void
 }
@@ -138,6 +140,7 @@ export class SideReader {
     messages.forEach((message, index) => {
       if (header.first + index <= log.upTo) return
       if (!this.#init.matches(joinTopic(header.channel, message.suffix))) return
+      if (this.#init.passes?.({ header, messages, index }) === false) return
       this.#ready.push({ entry, message, index, offset: -1 })
     })
     const last = log.delivered.at(-1)

@@ -13,12 +13,14 @@ import type {
   Message,
   Subscription,
   SubscriptionEvents,
-  SubscriptionStatus
+  SubscriptionStatus,
+  WhereFilter
 } from './contract.ts'
 import type { Decoder } from './decoder.ts'
 import { Duplicates } from './duplicates.ts'
 import type { Feed, FeedListener } from './feed.ts'
 import { DeliveredMessage, type MessageOwner } from './message.ts'
+import type { Where } from './where.ts'
 
 export interface DeliveryStats {
   delivered: number
@@ -53,6 +55,9 @@ export interface SubscriptionInit {
   /** What was born before, by the local clock, is not handed over. */
   readonly notBefore: number
   readonly matches: (topic: string) => boolean
+  readonly where: readonly WhereFilter[] | undefined
+  /** `where`, compiled. */
+  readonly passes: Where | undefined
   /** Stores the cursor, joins the channels, gives the lanes their place. */
   readonly open: (subscription: OpenSubscription) => Promise<void>
   /** A durable one goes on without a gap that lasted too long, where it may. */
@@ -152,7 +157,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       lag,
       gaps: this.#holes().map((hole) => gapOf(hole, 'missing')),
       createdAt: new Date(this.#init.createdAt),
-      channels: [...this.#lanes.keys()]
+      channels: [...this.#lanes.keys()],
+      where: this.#init.where
     }
   }
 
@@ -171,6 +177,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     const lane = new ChannelLane(this.#components, {
       channel,
       matches: this.#init.matches,
+      passes: this.#init.passes,
       durable: this.durable,
       cursor,
       notBefore: this.#init.notBefore,

@@ -1,7 +1,6 @@
 import { type Clock, type Timer, every } from '../core/clock.ts'
 import { SkeinError } from '../core/errors.ts'
 import type { Emitter, Events } from '../core/events.ts'
-import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Gaps, Hole } from '../replication/gaps.ts'
 import type { Backfill } from '../replication/backfill.ts'
@@ -16,14 +15,25 @@ import type {
   SubscribeOptions,
   Subscription,
   SubscriptionLimits,
-  SubscriptionStatus
+  SubscriptionStatus,
+  WhereFilter
 } from './contract.ts'
 import type { Decoder } from './decoder.ts'
 import type { Feed } from './feed.ts'
 import type { Interest, Interests } from './interests.ts'
-import { defaultFrom, lagOf, limitsOf, sinceOf } from './registration.ts'
+import { PayloadFields } from './payload-fields.ts'
+import {
+  assertAlike,
+  assertName,
+  defaultFrom,
+  lagOf,
+  limitsOf,
+  sinceOf,
+  whereOf
+} from './registration.ts'
 import { startCursor } from './start-cursor.ts'
 import { type DeliveryStats, OpenSubscription } from './subscription.ts'
+import { compileWhere } from './where.ts'
 
 export interface SubscriptionsComponents {
   readonly store: Store
@@ -61,6 +71,7 @@ interface Opened {
   readonly from: From
   readonly createdAt: number
   readonly tuning: SubscriptionLimits
+  readonly where: readonly WhereFilter[] | undefined
   /** Of an ephemeral one; a durable one's is kept when it is closed. */
   interest: Interest | undefined
 }
@@ -80,6 +91,7 @@ export class Subscriptions {
   }
   readonly #components: SubscriptionsComponents
   readonly #init: SubscriptionsInit
+  readonly #fields = new PayloadFields()
   readonly #emitter: Emitter<SubscriptionsEvents>
   readonly #open = new Map<OpenSubscription, Opened>()
   /** Durable names that are open or being opened. */
@@ -144,12 +156,9 @@ export class Subscriptions {
   /** Throws ERR_FILTER, ERR_OPTIONS; what else keeps it from opening rejects `ready` and ends it. */
   subscribe(text: string, options: SubscribeOptions = {}): Subscription {
     if (this.#stopped) throw new SkeinError('ERR_STOPPED', 'the node is stopping or has stopped')
-    const filter = parseFilter(resolveSelf(text, this.#init.self))
     const { clock } = this.#components
     const { durable, signal } = options
-    const registration = durable === undefined ? undefined : this.#find(durable)
-    if (durable !== undefined) this.#assertFree(durable, filter.filter, registration)
-    const from = options.from ?? defaultFrom(filter, durable)
+    const { filter, from, registration, where } = this.#asked(text, options)
     const tuning = limitsOf(options, registration)
     const createdAt = registration?.createdAt ?? clock.now()
     const subscription = new OpenSubscription(
@@ -157,6 +166,8 @@ export class Subscriptions {
       {
         filter: filter.filter,
         durable,
+        where,
+        passes: compileWhere(where ?? [], this.#fields),
         autoAck: options.ack === 'auto',
         ...tuning,
         createdAt,
@@ -174,6 +185,7 @@ export class Subscriptions {
             since: sinceOf(from, createdAt, registration),
             createdAt,
             tuning,
+            where,
             interest: undefined
           })
         },
@@ -246,26 +258,29 @@ export class Subscriptions {
 
   // ---- opening and closing ----
 
+  /** What is to be opened. Throws ERR_FILTER, ERR_OPTIONS, ERR_SUBSCRIPTION_IN_USE, ERR_SUBSCRIPTION_CONFLICT. */
+  #asked(
+    text: string,
+    options: SubscribeOptions
+  ): Pick<Opened, 'filter' | 'from' | 'where'> & { registration: Registration | undefined } {
+    const filter = parseFilter(resolveSelf(text, this.#init.self))
+    const { durable } = options
+    const registration = durable === undefined ? undefined : this.#find(durable)
+    // Before it is compared with anything: what is wrong in itself is no conflict.
+    compileWhere(options.where ?? [], this.#fields)
+    if (durable !== undefined) this.#assertFree(durable)
+    if (registration !== undefined) assertAlike(registration, filter.filter, options.where)
+    const from = options.from ?? defaultFrom(filter, durable)
+    return { filter, from, registration, where: whereOf(options, registration) }
+  }
+
   #find(name: string): Registration | undefined {
     return this.#components.store.registrations().find((registration) => registration.name === name)
   }
 
-  #assertFree(name: string, filter: string, registration: Registration | undefined): void {
-    if (name === '' || name.includes('/') || Buffer.byteLength(name) > LIMITS.nameBytes) {
-      throw new SkeinError(
-        'ERR_OPTIONS',
-        `durable: a name has 1 to ${LIMITS.nameBytes} bytes and no '/', unlike '${name}'`,
-        { details: { option: 'durable' } }
-      )
-    }
+  #assertFree(name: string): void {
+    assertName(name)
     if (this.#names.has(name)) throw inUse(name)
-    if (registration !== undefined && registration.filter !== filter) {
-      throw new SkeinError(
-        'ERR_SUBSCRIPTION_CONFLICT',
-        `the durable subscription '${name}' is registered with the filter '${registration.filter}', not '${filter}'; use that filter, another name, or delete it first`,
-        { details: { name, registered: registration.filter, asked: filter } }
-      )
-    }
   }
 
   async #start(opened: Opened): Promise<void> {
@@ -306,7 +321,7 @@ export class Subscriptions {
       name,
       filter: filter.filter,
       createdAt: opened.createdAt,
-      options: { ...opened.tuning, since: opened.since }
+      options: { ...opened.tuning, since: opened.since, where: opened.where }
     }
     await store.register(registration, cursors)
     if (opened.interest !== undefined) this.#registered.set(name, opened.interest)
@@ -411,7 +426,8 @@ export class Subscriptions {
       lag,
       gaps: [],
       createdAt: new Date(registration.createdAt),
-      channels
+      channels,
+      where: whereOf({}, registration)
     }
   }
 

@@ -12,7 +12,8 @@ export type {
   Message,
   SubscribeOptions,
   Subscription,
-  SubscriptionStatus
+  SubscriptionStatus,
+  WhereFilter
 } from '../delivery/contract.ts'
 
 /** What `publish` takes: bytes and strings as they are (text/plain), anything else as JSON. */

@@ -203,6 +203,7 @@ const subscribeSchema = z.strictObject({
   ackTimeoutMs: z.number().int().min(LIMITS.ackTimeoutLeastMs).optional(),
   gapTimeoutMs: z.number().int().min(0).optional(),
   onGap: z.enum(['wait', 'skip']).optional(),
+  where: z.array(z.unknown()).optional(),
   signal: z.instanceof(AbortSignal).optional()
 })
 

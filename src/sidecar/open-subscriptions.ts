@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
@@ -13,7 +14,7 @@ import { within } from './waiting.ts'
 /** What a client may say of a durable subscription when it registers it. */
 export type RegistrationOptions = Pick<
   SubscribeOptions,
-  'from' | 'maxInFlight' | 'ackTimeoutMs' | 'gapTimeoutMs' | 'onGap'
+  'from' | 'maxInFlight' | 'ackTimeoutMs' | 'gapTimeoutMs' | 'onGap' | 'where'
 >
 
 interface Open {
@@ -32,14 +33,18 @@ function assertAlike(
   registered: SubscriptionStatus,
   asked: RegistrationOptions & { filter: string }
 ): void {
-  const kept = { filter: registered.filter, ...registered.limits }
+  const { filter, limits, where = [] } = registered
+  const kept = { filter, ...limits, where }
   for (const [field, value] of Object.entries(kept)) {
     const wanted = asked[field as keyof typeof kept]
-    if (wanted === undefined || wanted === value) continue
+    if (wanted === undefined || isDeepStrictEqual(wanted, value)) continue
+    const [was, is] = [value, wanted].map((one) =>
+      typeof one === 'object' ? JSON.stringify(one) : one
+    ) as [string | number, string | number]
     throw new SkeinError(
       'ERR_SUBSCRIPTION_CONFLICT',
-      `'${name}' is registered with the ${field} '${value}', not '${wanted}'; ask for that, delete it first or take another name.`,
-      { details: { name, field, registered: value, asked: wanted } }
+      `'${name}' is registered with the ${field} '${was}', not '${is}'; ask for that, delete it first or take another name.`,
+      { details: { name, field, registered: was, asked: is } }
     )
   }
 }

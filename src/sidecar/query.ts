@@ -1,5 +1,5 @@
 import { SkeinError } from '../core/errors.ts'
-import type { From } from '../node/contract.ts'
+import type { From, WhereFilter } from '../node/contract.ts'
 
 /** A parameter or header that is missing, unknown or out of its range. */
 export function optionError(name: string, why: string): SkeinError {
@@ -82,6 +82,20 @@ export function parseChoice<const Value extends string>(
   const value = values.find((candidate) => candidate === text)
   if (value === undefined) throw optionError(name, `'${text}' is not one of ${values.join(', ')}.`)
   return value
+}
+
+/** An array in JSON, whose filters are judged by the node. Throws ERR_OPTIONS naming `name`. */
+export function parseWhere(text: string, name: string): readonly WhereFilter[] {
+  let filters: unknown
+  try {
+    filters = JSON.parse(text)
+  } catch (error) {
+    throw optionError(name, `is not JSON (${(error as Error).message}).`)
+  }
+  if (!Array.isArray(filters)) {
+    throw optionError(name, 'is not an array like [{"exact":{"type":"order.created"}}].')
+  }
+  return filters as readonly WhereFilter[]
 }
 
 const MOMENT = /^\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\d{2}:\d{2})?)?$/

@@ -6,7 +6,14 @@ import type { DataEncoding } from './cloud-event.ts'
 import { EventStream, eventText } from './event-stream.ts'
 import type { OpenSubscriptions, RegistrationOptions } from './open-subscriptions.ts'
 import { errorOfRequest } from './problem.ts'
-import { optionError, parseChoice, parseFrom, parseInteger, readQuery } from './query.ts'
+import {
+  optionError,
+  parseChoice,
+  parseFrom,
+  parseInteger,
+  parseWhere,
+  readQuery
+} from './query.ts'
 import { goneSignal } from './waiting.ts'
 
 export interface SubscribeComponents {
@@ -25,7 +32,16 @@ interface StreamRequest {
   readonly acknowledge: boolean
 }
 
-const PARAMETERS = ['filter', 'from', 'durable', 'ack', 'maxInFlight', 'onGap', 'data'] as const
+const PARAMETERS = [
+  'filter',
+  'from',
+  'where',
+  'durable',
+  'ack',
+  'maxInFlight',
+  'onGap',
+  'data'
+] as const
 
 /** `Last-Event-ID` says where a stream broke off; a durable one knows by itself. */
 function fromOf(
@@ -46,6 +62,7 @@ function readStreamRequest(request: FastifyRequest): StreamRequest {
   const durable = query.get('durable')
   const maxInFlight = query.get('maxInFlight')
   const onGap = query.get('onGap')
+  const where = query.get('where')
   const isDurable = durable !== undefined
   const defaultAck = isDurable ? 'manual' : 'auto'
   const ack = parseChoice(query.get('ack') ?? defaultAck, 'ack', ['auto', 'manual'])
@@ -67,7 +84,8 @@ function readStreamRequest(request: FastifyRequest): StreamRequest {
         maxInFlight === undefined
           ? undefined
           : parseInteger(maxInFlight, 'maxInFlight', [1, LIMITS.cursorRanges]),
-      onGap: onGap === undefined ? undefined : parseChoice(onGap, 'onGap', ['wait', 'skip'])
+      onGap: onGap === undefined ? undefined : parseChoice(onGap, 'onGap', ['wait', 'skip']),
+      where: where === undefined ? undefined : parseWhere(where, 'where')
     },
     encoding: parseChoice(query.get('data') ?? 'auto', 'data', ['auto', 'base64']),
     acknowledge: isDurable && ack === 'auto'

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { SkeinError, isSkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { From, Message, SkeinNode } from '../node/contract.ts'
+import type { From, Message, SkeinNode, WhereFilter } from '../node/contract.ts'
 import { cloudEventJson } from './cloud-event.ts'
 import type { OpenSubscriptions } from './open-subscriptions.ts'
 import { decodeSegment, parseChoice, parseFrom, pathOf, readQuery } from './query.ts'
@@ -23,7 +23,9 @@ const registrationSchema = z.strictObject({
   maxInFlight: z.int().min(1).max(LIMITS.cursorRanges).optional(),
   ackTimeoutMs: z.int().min(LIMITS.ackTimeoutLeastMs).optional(),
   gapTimeoutMs: z.int().min(0).optional(),
-  onGap: z.enum(['wait', 'skip']).optional()
+  onGap: z.enum(['wait', 'skip']).optional(),
+  // What stands in it is judged by the node, which names the place of a mistake.
+  where: z.custom<readonly WhereFilter[]>(Array.isArray, 'is not an array of filters').optional()
 })
 
 const pullSchema = z.strictObject({
