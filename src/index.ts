@@ -24,6 +24,7 @@ export type {
   TopicStatus
 } from './node/contract.ts'
 export type {
+  DeadLetter,
   From,
   Gap,
   Message,

@@ -59,7 +59,7 @@ export interface Calls {
     {
       readonly subscription: number
       readonly filter: string
-      readonly options: Pick<SubscribeOptions, 'durable' | 'from' | 'onGap'>
+      readonly options: Pick<SubscribeOptions, 'durable' | 'from' | 'onGap' | 'maxDeliveries'>
     },
     void
   >

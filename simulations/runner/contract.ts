@@ -30,7 +30,7 @@ export interface LifeEngine {
   readonly subscriptions: {
     subscribe(
       filter: string,
-      options: Pick<SubscribeOptions, 'durable' | 'from' | 'onGap'>
+      options: Pick<SubscribeOptions, 'durable' | 'from' | 'onGap' | 'maxDeliveries'>
     ): LifeSubscription
   }
   readonly inbox: {

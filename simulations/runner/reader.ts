@@ -82,7 +82,13 @@ export class Reader implements Occupant {
   async #read(life: Life): Promise<void> {
     const { durable, filter, from, onGap } = this.#init.load
     try {
-      const subscription = life.engine.subscriptions.subscribe(filter, { durable, from, onGap })
+      const subscription = life.engine.subscriptions.subscribe(filter, {
+        durable,
+        from,
+        onGap,
+        // What a scenario lets fail goes on failing for as long as it likes: a dead letter would count as lost.
+        maxDeliveries: 0
+      })
       this.#subscription = subscription
       await subscription.ready
       if (!this.#isOpen(life, subscription)) return

@@ -47,6 +47,12 @@ export const LIMITS = {
   ackTimeoutMs: 30_000,
   /** Shortest such time, ms: below it, a consumer on a busy machine would get everything twice. */
   ackTimeoutLeastMs: 100,
+  /** Hand-overs of one message by default before it is a dead letter: enough for what passes by itself. */
+  maxDeliveries: 5,
+  /** A message whose handler threw is handed over again after this time by default, ms: doubled each time ... */
+  retryMinMs: 100,
+  /** ... up to this. */
+  retryMaxMs: 30_000,
   /** How long a gap may last before it is reported and an ephemeral subscription skips it, ms. */
   gapTimeoutMs: 10_000,
   /** Newest records of all channels in memory for live subscriptions, objects included; beyond, disk is read. */

@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import type { CursorState, Store } from '../store/contract.ts'
 import { type Candidate, ChannelReader } from './channel-reader.ts'
 import type { Gap } from './contract.ts'
+import type { Failure } from './dead-letter.ts'
 import type { Decoder } from './decoder.ts'
 import type { Duplicates } from './duplicates.ts'
 import type { Feed } from './feed.ts'
@@ -32,6 +33,8 @@ export interface ChannelLaneInit {
   readonly hasRoom: () => boolean
   /** How many may be. */
   readonly window: number
+  /** Hand-overs that a message gets; Infinity: no limit. */
+  readonly maxDeliveries: number
   /** Makes the message of a candidate. */
   readonly message: (
     candidate: Candidate,
@@ -41,8 +44,15 @@ export interface ChannelLaneInit {
   readonly onGap: (gap: Gap) => void
   readonly onExpired: () => void
   readonly onDuplicate: () => void
+  /** Writes the dead letter of a message whose hand-overs are used up. */
+  readonly bury: (message: DeliveredMessage, attempts: number, failure: Failure) => Promise<void>
+  /** A message is in flight no more. */
+  readonly onBuried: () => void
   readonly onError: (error: unknown) => void
 }
+
+/** A dead letter that could not be written is tried again after this time, ms. */
+const BURY_AGAIN_MS = 1000
 
 /** One channel of one subscription: where it reads, what it handed over, what it passed over. */
 export class ChannelLane {
@@ -60,6 +70,10 @@ export class ChannelLane {
   readonly #done: CursorState['acknowledged']
   /** Messages in the ledger that wait for their next hand-over. */
   #retrying = 0
+
+  /** Dead letters that are being written. */
+  readonly #burials = new Set<Promise<void>>()
+  #closed = false
 
   readonly #store: Store
   /** Per log, up to which sequence its messages were looked at: below, ranges given up have been told. */
@@ -94,6 +108,7 @@ export class ChannelLane {
         channel: init.channel,
         cursor: init.cursor,
         window: init.window,
+        maxDeliveries: init.maxDeliveries,
         readTo: () => this.#held?.offset ?? this.reader.position,
         onSaved: readable,
         onError
@@ -109,14 +124,29 @@ export class ChannelLane {
     return this.#init.hasRoom() ? this.#nextDurable(this.ledger) : undefined
   }
 
-  /** Hands a message over again after `delayMs`. Resolves when its next attempt is written. */
-  async retry(entry: InFlight<DeliveredMessage>, delayMs: number): Promise<void> {
+  /**
+   * Hands a message over again after `delayMs`, or puts it away where its hand-overs are used up. Resolves when its
+   * next attempt, or its dead letter, is written.
+   */
+  async retry(entry: InFlight<DeliveredMessage>, delayMs: number, failure: Failure): Promise<void> {
     const { ledger } = this
     if (ledger === undefined) return
     if (entry.deadline !== undefined) this.#retrying++
-    await ledger.retry(entry, this.#clock.monotonic() + delayMs)
-    if (delayMs > 0) this.#clock.after(delayMs, () => this.#init.onReadable(this))
-    else this.#init.onReadable(this)
+    if (entry.attempt >= this.#init.maxDeliveries) {
+      ledger.exhaust(entry)
+      await this.#bury(entry, failure)
+      return
+    }
+    const dueAt = this.#clock.monotonic() + delayMs
+    await ledger.retry(entry, dueAt)
+    this.#wakeAt(dueAt)
+  }
+
+  /** Timers of the platform may be early, by what the event loop was late when they were set. */
+  #wakeAt(dueAt: number): void {
+    const ms = dueAt - this.#clock.monotonic()
+    if (ms <= 0) this.#init.onReadable(this)
+    else if (!this.#closed) this.#clock.after(Math.ceil(ms), () => this.#wakeAt(dueAt))
   }
 
   /** Starts a message's time for acknowledgement. */
@@ -128,10 +158,48 @@ export class ChannelLane {
     const { ledger } = this
     if (ledger === undefined) return Promise.resolve()
     const entry = ledger.get(offset)
+    // Too late: it is on its way to the dead letters.
+    if (entry?.dueAt === Infinity) return Promise.resolve()
+    return this.#finish(ledger, offset)
+  }
+
+  /** Resolves when nothing is written any more, and what is in flight is given back. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.allSettled(this.#burials)
+    await this.ledger?.close()
+  }
+
+  #finish(ledger: Ledger<DeliveredMessage>, offset: number): Promise<void> {
+    const entry = ledger.get(offset)
     if (entry !== undefined && entry.deadline === undefined) this.#retrying--
     const written = ledger.acknowledge(offset)
     this.#init.onReadable(this)
     return written
+  }
+
+  /** The message keeps the cursor until its dead letter is on disk: a crash in between writes a second one. */
+  #bury(entry: InFlight<DeliveredMessage>, failure: Failure): Promise<void> {
+    const burial = this.#writeDeadLetter(entry, failure)
+    this.#burials.add(burial)
+    const over = (): void => void this.#burials.delete(burial)
+    burial.then(over, over)
+    return burial
+  }
+
+  async #writeDeadLetter(entry: InFlight<DeliveredMessage>, failure: Failure): Promise<void> {
+    const { ledger } = this
+    if (ledger === undefined) return
+    try {
+      await this.#init.bury(entry.held, entry.attempt, failure)
+    } catch (error) {
+      this.#clock.after(BURY_AGAIN_MS, () => {
+        if (!this.#closed) this.#bury(entry, failure).catch(this.#init.onError)
+      })
+      throw error
+    }
+    await this.#finish(ledger, entry.offset)
+    this.#init.onBuried()
   }
 
   #nextEphemeral(): DeliveredMessage | undefined {
@@ -173,6 +241,11 @@ export class ChannelLane {
         this.#held = candidate
         return undefined
       }
+      if (permit.kind === 'dead') {
+        this.#buryUnseen(ledger, candidate, permit.attempts)
+        if (!this.#init.hasRoom()) return undefined
+        continue
+      }
       const { attempt } = permit
       const message = this.#init.message(candidate, { attempt, late: candidate.entry.late })
       if (ledger.add(candidate.offset, message, attempt).ready) return message
@@ -180,6 +253,15 @@ export class ChannelLane {
       this.#retrying++
       if (!this.#init.hasRoom()) return undefined
     }
+  }
+
+  /** Its consumer, or the node, ended each time that it had the message. */
+  #buryUnseen(ledger: Ledger<DeliveredMessage>, candidate: Candidate, attempt: number): void {
+    const { late } = candidate.entry
+    const message = this.#init.message(candidate, { attempt, late })
+    this.#retrying++
+    const entry = ledger.hold(candidate.offset, message, attempt)
+    this.#bury(entry, { reason: 'consumer ended' }).catch(this.#init.onError)
   }
 
   #isDone(offset: number): boolean {

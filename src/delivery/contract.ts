@@ -62,11 +62,42 @@ export interface Gap {
   readonly reason: 'missing' | 'skipped' | 'trimmed' | 'expired' | 'lost' | 'damaged'
 }
 
+/** Why a message was handed over for the last time. */
+export type DeadLetterReason =
+  /** Its consumer gave it back. */
+  | 'nack'
+  /** It was not acknowledged in time. */
+  | 'ack timeout'
+  /** Its handler threw. */
+  | 'handler error'
+  /** Its consumer, or the node, ended each time without a word. */
+  | 'consumer ended'
+
+/** A message that a durable subscription handed over `maxDeliveries` times in vain. */
+export interface DeadLetter {
+  readonly subscription: string
+  /** Topic that it was published to. */
+  readonly topic: string
+  /** Id of the message, not of its dead letter. */
+  readonly messageId: string
+  /** PeerId of its publisher. */
+  readonly publisher: string
+  /** When it was published, by its publisher's clock. */
+  readonly time: Date
+  /** Hand-overs. */
+  readonly attempts: number
+  readonly reason: DeadLetterReason
+  /** What its handler threw last. */
+  readonly error: string | undefined
+}
+
 export interface SubscriptionEvents {
   /** A range is missing (`missing`: the subscription waits for it or will skip it) or was passed over. */
   gap: Gap
   /** A durable subscription has waited for a gap longer than `gapTimeoutMs`. */
   stalled: Gap
+  /** A message used up its hand-overs, and is in `$dlq/<node>.<name>/<topic>` now. */
+  'dead-letter': DeadLetter
   /** It ended by itself: stopped, or taken by an error. */
   end: { error: Error | undefined }
 }
@@ -97,6 +128,16 @@ export interface SubscribeOptions {
   readonly maxInFlight?: number | undefined
   /** Handed over again when not acknowledged for so long. Default 30,000 ms. */
   readonly ackTimeoutMs?: number | undefined
+  /**
+   * Hand-overs that a message of a durable one gets before it goes to the dead letters. Default 5; 0: no limit.
+   * A nack, an acknowledgement that did not come in time, a handler that threw, and an end of the consumer count.
+   */
+  readonly maxDeliveries?: number | undefined
+  /**
+   * When a message is handed over again whose handler threw: after `minMs` (default 100) the first time, twice as
+   * long each time, `maxMs` (default 30,000) at most, less up to half of it at random.
+   */
+  readonly retry?: { readonly minMs?: number | undefined; readonly maxMs?: number | undefined }
   /** Default 10,000 ms. */
   readonly gapTimeoutMs?: number | undefined
   /**
@@ -136,6 +177,8 @@ export interface SubscriptionStatus {
 export interface SubscriptionLimits {
   readonly maxInFlight: number
   readonly ackTimeoutMs: number
+  /** 0: no limit. */
+  readonly maxDeliveries: number
   readonly gapTimeoutMs: number
   readonly onGap: 'wait' | 'skip'
 }

@@ -8,7 +8,7 @@ export interface InFlight<Held> {
   attempt: number
   /** Monotonic ms at which the hand-over counts as failed; undefined while it waits for its next one. */
   deadline: number | undefined
-  /** Monotonic ms before which it is not handed over again. */
+  /** Monotonic ms before which it is not handed over again; Infinity: never, it is on its way to the dead letters. */
   dueAt: number
   /** Its present attempt number is on disk. */
   saved: boolean
@@ -20,6 +20,8 @@ export interface LedgerInit {
   readonly cursor: CursorState
   /** How many offsets a reservation covers. */
   readonly window: number
+  /** Hand-overs that a message gets; Infinity: no limit. */
+  readonly maxDeliveries: number
   /** Everything below this offset was read. */
   readonly readTo: () => number
   /** Something that waited for the disk may go on. */
@@ -35,6 +37,8 @@ export type Permit =
   | { readonly kind: 'done' }
   /** Not yet: its attempt is being written, or it must go alone. `onSaved` or an acknowledgement tells. */
   | { readonly kind: 'wait' }
+  /** No more: it was handed over so often in earlier lives. */
+  | { readonly kind: 'dead'; readonly attempts: number }
 
 /**
  * What a durable subscription did with one channel's messages.
@@ -42,7 +46,8 @@ export type Permit =
  * Before the first hand-over of a message a reservation above its offset is written, for many messages at once.
  * After a stop without a last word, everything below the reservation and not acknowledged may have been handed
  * over: such messages are offered one at a time, each with its exact attempt written first, so that a message
- * that crashes its consumer is counted and does not condemn its neighbours.
+ * that crashes its consumer is counted and does not condemn its neighbours. For the same reason the last attempt
+ * of a message that an earlier life gave back is made alone.
  */
 export class Ledger<Held> {
   readonly #store: Pick<Store, 'saveCursor'>
@@ -55,6 +60,13 @@ export class Ledger<Held> {
   readonly #attempts: Map<number, number>
   /** Below this offset a message of an earlier life may have been handed over. */
   readonly #suspectEnd: number
+  /** While something below this offset is in flight, it is alone. */
+  #aloneEnd: number
+  /**
+   * With so many hand-overs in earlier lives a message gets no more. Two at least: what was given back with the rest
+   * of a window may never have been looked at.
+   */
+  readonly #most: number
   #reserved: number
   #reservedOnDisk: number
   #offset: number
@@ -70,7 +82,8 @@ export class Ledger<Held> {
     this.#offset = cursor.offset
     this.#before = cursor.acknowledged
     this.#attempts = new Map(cursor.attempts)
-    this.#suspectEnd = cursor.handed
+    this.#suspectEnd = this.#aloneEnd = cursor.handed
+    this.#most = Math.max(2, init.maxDeliveries)
     this.#reserved = this.#reservedOnDisk = cursor.handed
   }
 
@@ -89,15 +102,18 @@ export class Ledger<Held> {
   /** Asks for a message that was just read. Reservations are written ahead as a side effect. */
   permit(offset: number): Permit {
     if (covers(this.#before, offset)) return { kind: 'done' }
-    if (offset < this.#suspectEnd) {
+    const attempts = this.#attempts.get(offset)
+    if (attempts !== undefined && attempts >= this.#most) return { kind: 'dead', attempts }
+    if (offset < this.#suspectEnd || (attempts !== undefined && attempts + 1 >= this.#most)) {
       // Alone, and only once the attempt is on disk.
       if (this.#inFlight.size > 0) return { kind: 'wait' }
-      return { kind: 'go', attempt: (this.#attempts.get(offset) ?? 1) + 1 }
+      this.#aloneEnd = Math.max(this.#aloneEnd, offset + 1)
+      return { kind: 'go', attempt: (attempts ?? 1) + 1 }
     }
-    if (this.#firstInFlight() < this.#suspectEnd) return { kind: 'wait' }
+    if (this.#firstInFlight() < this.#aloneEnd) return { kind: 'wait' }
     this.#reserve(offset)
     if (offset >= this.#reservedOnDisk) return { kind: 'wait' }
-    return { kind: 'go', attempt: (this.#attempts.get(offset) ?? 0) + 1 }
+    return { kind: 'go', attempt: (attempts ?? 0) + 1 }
   }
 
   /** Counts a message as in flight. `ready` is false where its attempt has to be written first. */
@@ -108,6 +124,14 @@ export class Ledger<Held> {
     this.#inFlight.add(entry)
     if (!ready) this.#writeAttempt(entry).catch(this.#init.onError)
     return { entry, ready }
+  }
+
+  /** Counts a message as in flight that is 'dead': it keeps the cursor until its dead letter is written. */
+  hold(offset: number, held: Held, attempt: number): InFlight<Held> {
+    const entry = { offset, held, attempt, deadline: undefined, dueAt: Infinity, saved: false }
+    this.#attempts.delete(offset)
+    this.#inFlight.add(entry)
+    return entry
   }
 
   /** Done with it. Resolves when that is written; at once for one that is not in flight. */
@@ -123,6 +147,13 @@ export class Ledger<Held> {
     entry.dueAt = dueAt
     entry.saved = false
     return this.#writeAttempt(entry)
+  }
+
+  /** Not to be handed over again; as with `hold`, it keeps the cursor. */
+  exhaust(entry: InFlight<Held>): void {
+    entry.deadline = undefined
+    entry.dueAt = Infinity
+    entry.saved = false
   }
 
   /** To be called now and then: moves the cursor over what did not match, and repeats a write that failed. */
@@ -197,7 +228,8 @@ export class Ledger<Held> {
     for (const entry of this.#inFlight.values()) {
       if (entry.offset > next) acknowledged.push({ from: next, to: entry.offset - 1 })
       next = entry.offset + 1
-      if (entry.attempt > 1 || this.#closed) attempts.push([entry.offset, entry.attempt])
+      const made = this.#closed ? handOvers(entry) : entry.attempt
+      if (made > 1 || (this.#closed && made > 0)) attempts.push([entry.offset, made])
     }
     if (readTo > next) acknowledged.push({ from: next, to: readTo - 1 })
     for (const range of this.#before) {
@@ -214,6 +246,11 @@ export class Ledger<Held> {
   #unreachedSuspects(readTo: number): number {
     return readTo < this.#suspectEnd ? this.#suspectEnd : 0
   }
+}
+
+/** How often a message was handed over: what waits for its next attempt has not had it. */
+function handOvers({ attempt, deadline, dueAt }: InFlight<unknown>): number {
+  return deadline === undefined && dueAt !== Infinity ? attempt - 1 : attempt
 }
 
 /** Is `offset` in one of the ascending `ranges`? */

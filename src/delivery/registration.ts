@@ -63,11 +63,12 @@ export function limitsOf(
   registration: Registration | undefined
 ): SubscriptionLimits {
   const registered = (registration?.options ?? {}) as Partial<SubscriptionLimits>
-  const pick = (name: 'maxInFlight' | 'ackTimeoutMs' | 'gapTimeoutMs'): number =>
+  const pick = (name: 'maxInFlight' | 'ackTimeoutMs' | 'gapTimeoutMs' | 'maxDeliveries'): number =>
     options[name] ?? registered[name] ?? LIMITS[name]
   return {
     maxInFlight: pick('maxInFlight'),
     ackTimeoutMs: pick('ackTimeoutMs'),
+    maxDeliveries: pick('maxDeliveries'),
     gapTimeoutMs: pick('gapTimeoutMs'),
     onGap: options.onGap ?? registered.onGap ?? 'wait'
   }

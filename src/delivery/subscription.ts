@@ -1,21 +1,27 @@
 import type { Clock } from '../core/clock.ts'
 import { SkeinError, toSkeinError } from '../core/errors.ts'
 import { Emitter } from '../core/events.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
+import { jitter, type Random } from '../core/random.ts'
 import type { Gaps, Hole } from '../replication/gaps.ts'
+import type { Outgoing } from '../replication/log-writer.ts'
 import type { CursorState, Store } from '../store/contract.ts'
 import type { SealedRecord } from '../wire/record.ts'
 import { parseMessageId } from '../wire/message-id.ts'
 import { ChannelLane } from './channel-lane.ts'
 import { Consumer } from './consumer.ts'
 import type {
+  DeadLetter,
   Gap,
   Message,
+  SubscribeOptions,
   Subscription,
   SubscriptionEvents,
   SubscriptionStatus,
   WhereFilter
 } from './contract.ts'
+import { deadLetterMessage, describeDeadLetter, type Failure } from './dead-letter.ts'
 import type { Decoder } from './decoder.ts'
 import { Duplicates } from './duplicates.ts'
 import type { Feed, FeedListener } from './feed.ts'
@@ -31,6 +37,8 @@ export interface DeliveryStats {
   duplicates: number
   /** Times that a consumer was seen to be behind what is kept in memory. */
   slow: number
+  /** Messages that used up their hand-overs. */
+  deadLetters: number
 }
 
 export interface SubscriptionComponents {
@@ -38,7 +46,9 @@ export interface SubscriptionComponents {
   readonly feed: Feed
   readonly decoder: Decoder
   readonly gaps: Gaps
+  readonly publisher: { publish(outgoing: Outgoing, confirm: 'stored'): Promise<unknown> }
   readonly clock: Clock
+  readonly random: Random
   readonly logger: Logger
   readonly stats: DeliveryStats
 }
@@ -49,6 +59,12 @@ export interface SubscriptionInit {
   readonly autoAck: boolean
   readonly maxInFlight: number
   readonly ackTimeoutMs: number
+  /** 0: no limit. */
+  readonly maxDeliveries: number
+  readonly retry: SubscribeOptions['retry']
+  /** Channel of its dead letters; of a durable one. */
+  readonly deadLetters: string | undefined
+  readonly onDeadLetter: (letter: DeadLetter) => void
   readonly gapTimeoutMs: number
   readonly onGap: 'wait' | 'skip'
   readonly createdAt: number
@@ -65,10 +81,6 @@ export interface SubscriptionInit {
   /** Undoes `open`; called once. */
   readonly close: (subscription: OpenSubscription) => Promise<void>
 }
-
-/** Delays before a message whose handler failed is handed over again, ms: doubled at each attempt. */
-const RETRY_DELAY_MS = 100
-const RETRY_DELAY_MAX_MS = 30_000
 
 /** A subscription that someone consumes. */
 export class OpenSubscription implements Subscription, FeedListener, MessageOwner {
@@ -135,8 +147,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     const { channel, publisher, sequence, session } = parseMessageId(id)
     const ledger = this.#lanes.get(channel)?.ledger
     if (ledger === undefined) return undefined
-    for (const { held } of ledger.entries()) {
-      if (held.sequence !== sequence || held.session !== session) continue
+    for (const { dueAt, held } of ledger.entries()) {
+      if (dueAt === Infinity || held.sequence !== sequence || held.session !== session) continue
       if (held.publisher === publisher) return held
     }
     return undefined
@@ -184,6 +196,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       duplicates: this.#duplicates,
       hasRoom: () => this.#inFlight() < this.#init.maxInFlight,
       window: this.#init.maxInFlight,
+      maxDeliveries: this.#init.maxDeliveries || Infinity,
       message: (candidate, hand) => new DeliveredMessage(this, candidate, hand),
       onReadable: (readable) => this.#wake(readable),
       onGap: (gap) => this.events.emit('gap', gap),
@@ -193,6 +206,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       onDuplicate: () => {
         this.#components.stats.duplicates++
       },
+      bury: (message, attempts, failure) => this.#bury(message, { ...failure, attempts }),
+      onBuried: () => this.#roomLeft(),
       onError: (error) => this.#laneFailed(error)
     })
     this.#lanes.set(channel, lane)
@@ -246,7 +261,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       if (ledger === undefined) continue
       for (const entry of ledger.entries()) {
         if (entry.deadline !== undefined && entry.deadline <= now)
-          this.#retry(lane, entry.offset, 0)
+          this.#retry(lane, entry.offset, 0, { reason: 'ack timeout' })
       }
       ledger.touch()
     }
@@ -272,13 +287,32 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     return lane.acknowledge(offset)
   }
 
-  async retry(message: DeliveredMessage, delayMs: number): Promise<void> {
+  retry(message: DeliveredMessage, delayMs: number): Promise<void> {
+    return this.#giveBack(message, delayMs, { reason: 'nack' })
+  }
+
+  async #giveBack(message: DeliveredMessage, delayMs: number, failure: Failure): Promise<void> {
     const lane = this.#lanes.get(message.candidate.entry.channel)
     const entry = lane?.ledger?.get(message.candidate.offset)
     // A hand-over that was given up for lost already is on its way to the next one.
     if (lane === undefined || entry === undefined || entry.deadline === undefined) return
     if (this.#stopped !== undefined) throw givenBack()
-    await lane.retry(entry, delayMs)
+    await lane.retry(entry, delayMs, failure)
+  }
+
+  async #bury(message: DeliveredMessage, failure: Failure & { attempts: number }): Promise<void> {
+    const { deadLetters, durable, onDeadLetter } = this.#init
+    if (deadLetters === undefined || durable === undefined) return
+    const { publisher, stats } = this.#components
+    const letter = describeDeadLetter(durable, message, failure)
+    await publisher.publish(deadLetterMessage(deadLetters, message, letter), 'stored')
+    stats.deadLetters++
+    this.events.emit('dead-letter', letter)
+    onDeadLetter(letter)
+  }
+
+  #roomLeft(): void {
+    for (const lane of this.#lanes.values()) this.#wake(lane)
   }
 
   #take(): DeliveredMessage | undefined {
@@ -334,14 +368,17 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       'a message handler failed'
     )
     if (this.durable === undefined) return
-    const delayMs = Math.min(RETRY_DELAY_MS * 2 ** (message.attempt - 1), RETRY_DELAY_MAX_MS)
-    this.retry(message, delayMs).catch((cause: unknown) => this.#laneFailed(cause))
+    const { maxMs = LIMITS.retryMaxMs, minMs = LIMITS.retryMinMs } = this.#init.retry ?? {}
+    const longest = Math.min(minMs * 2 ** (message.attempt - 1), maxMs)
+    const delayMs = jitter(this.#components.random, longest)
+    const failure = { reason: 'handler error' as const, error: textOf(error) }
+    this.#giveBack(message, delayMs, failure).catch((cause: unknown) => this.#laneFailed(cause))
   }
 
-  #retry(lane: ChannelLane, offset: number, delayMs: number): void {
+  #retry(lane: ChannelLane, offset: number, delayMs: number, failure: Failure): void {
     const entry = lane.ledger?.get(offset)
     if (entry === undefined) return
-    lane.retry(entry, delayMs).catch((error: unknown) => this.#laneFailed(error))
+    lane.retry(entry, delayMs, failure).catch((error: unknown) => this.#laneFailed(error))
   }
 
   /** A write or read that failed is tried again at the next tick; a programming error is not hidden. */
@@ -401,7 +438,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     await Promise.resolve()
     this.#consumer.end(error)
     try {
-      for (const lane of this.#lanes.values()) await lane.ledger?.close()
+      for (const lane of this.#lanes.values()) await lane.close()
     } catch (cause) {
       this.#components.logger.warn(
         { err: cause },
@@ -411,6 +448,11 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     await this.#init.close(this)
     this.events.emit('end', { error })
   }
+}
+
+/** Not everything that is thrown is an Error. */
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 function givenBack(): SkeinError {

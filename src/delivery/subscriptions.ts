@@ -2,6 +2,7 @@ import { type Clock, type Timer, every } from '../core/clock.ts'
 import { SkeinError } from '../core/errors.ts'
 import type { Emitter, Events } from '../core/events.ts'
 import type { Logger } from '../core/logger.ts'
+import type { Random } from '../core/random.ts'
 import type { Gaps, Hole } from '../replication/gaps.ts'
 import type { Backfill } from '../replication/backfill.ts'
 import type { Membership, Since } from '../replication/membership.ts'
@@ -10,6 +11,7 @@ import type { Sync } from '../replication/sync.ts'
 import type { CursorState, Registration, Store } from '../store/contract.ts'
 import { type ParsedFilter, parseFilter, resolveSelf, topicMatches } from '../wire/topic.ts'
 import type {
+  DeadLetter,
   From,
   Gap,
   SubscribeOptions,
@@ -18,21 +20,19 @@ import type {
   SubscriptionStatus,
   WhereFilter
 } from './contract.ts'
+import { deadLetterChannel } from './dead-letter.ts'
 import type { Decoder } from './decoder.ts'
 import type { Feed } from './feed.ts'
 import type { Interest, Interests } from './interests.ts'
 import { PayloadFields } from './payload-fields.ts'
-import {
-  assertAlike,
-  assertName,
-  defaultFrom,
-  lagOf,
-  limitsOf,
-  sinceOf,
-  whereOf
-} from './registration.ts'
+import { Registered } from './registered.ts'
+import { assertAlike, assertName, defaultFrom, limitsOf, sinceOf, whereOf } from './registration.ts'
 import { startCursor } from './start-cursor.ts'
-import { type DeliveryStats, OpenSubscription } from './subscription.ts'
+import {
+  type DeliveryStats,
+  OpenSubscription,
+  type SubscriptionComponents
+} from './subscription.ts'
 import { compileWhere } from './where.ts'
 
 export interface SubscriptionsComponents {
@@ -45,13 +45,17 @@ export interface SubscriptionsComponents {
   readonly membership: Membership
   readonly backfill: Pick<Backfill, 'fill'>
   readonly sync: Pick<Sync, 'join'>
+  readonly publisher: SubscriptionComponents['publisher']
   readonly clock: Clock
+  readonly random: Random
   readonly logger: Logger
 }
 
 export interface SubscriptionsInit {
   /** PeerId of this node: what `@me` stands for. */
   readonly self: string
+  /** Name of this node: it stands in the topics of dead letters. */
+  readonly name: string
 }
 
 export interface SubscriptionsEvents {
@@ -62,6 +66,8 @@ export interface SubscriptionsEvents {
   unregistered: { name: string }
   /** A consumer is further behind than what is kept in memory; said once until it has caught up. */
   slow: { filter: string; durable: string | undefined; lag: number }
+  /** A message used up its hand-overs. */
+  'dead-letter': DeadLetter
 }
 
 interface Opened {
@@ -87,7 +93,8 @@ export class Subscriptions {
     expired: 0,
     acknowledged: 0,
     duplicates: 0,
-    slow: 0
+    slow: 0,
+    deadLetters: 0
   }
   readonly #components: SubscriptionsComponents
   readonly #init: SubscriptionsInit
@@ -98,6 +105,7 @@ export class Subscriptions {
   readonly #names = new Map<string, OpenSubscription>()
   /** Durable subscriptions keep their channels joined whether open or not. */
   readonly #registered = new Map<string, Interest>()
+  readonly #durable: Registered
   #ticker: Timer | undefined
   #stopped = false
   readonly #cleanup: (() => void)[] = []
@@ -110,6 +118,7 @@ export class Subscriptions {
     this.#components = components
     this.#init = init
     this.#emitter = emitter
+    this.#durable = new Registered(components)
   }
 
   get events(): Events<SubscriptionsEvents> {
@@ -161,6 +170,8 @@ export class Subscriptions {
     const { filter, from, registration, where } = this.#asked(text, options)
     const tuning = limitsOf(options, registration)
     const createdAt = registration?.createdAt ?? clock.now()
+    const deadLetters =
+      durable === undefined ? undefined : deadLetterChannel(this.#init.name, durable, filter.filter)
     const subscription = new OpenSubscription(
       { ...this.#components, stats: this.stats },
       {
@@ -170,6 +181,9 @@ export class Subscriptions {
         passes: compileWhere(where ?? [], this.#fields),
         autoAck: options.ack === 'auto',
         ...tuning,
+        retry: options.retry,
+        deadLetters,
+        onDeadLetter: (letter) => this.#emitter.emit('dead-letter', letter),
         createdAt,
         // Only in the life it was created in are the two times by one clock.
         notBefore: registration === undefined && from === 'now' ? createdAt : 0,
@@ -203,23 +217,16 @@ export class Subscriptions {
     return Promise.all(
       this.#components.store.registrations().map(async (registration) => {
         const open = this.#names.get(registration.name)
-        const status = open === undefined ? await this.#idleStatus(registration) : open.status()
+        const status =
+          open === undefined ? await this.#durable.idleStatus(registration) : open.status()
         return { ...status, limits: limitsOf({}, registration) }
       })
     )
   }
 
   /** Least offset of the durable subscriptions in a channel's journal; undefined where there is none. */
-  async leastOffset(channel: string): Promise<number | undefined> {
-    const { store } = this.#components
-    let least: number | undefined
-    for (const { filter, name } of store.registrations()) {
-      if (!parseFilter(filter).matchesChannel(channel)) continue
-      const offset =
-        (await store.cursors(name)).get(channel)?.offset ?? store.journal(channel).first
-      least = Math.min(least ?? Infinity, offset)
-    }
-    return least
+  leastOffset(channel: string): Promise<number | undefined> {
+    return this.#durable.leastOffset(channel)
   }
 
   /** How far each durable subscription is behind, in messages, open or not. */
@@ -230,7 +237,7 @@ export class Subscriptions {
 
   /** Forgets a durable subscription. Throws ERR_SUBSCRIPTION_UNKNOWN, ERR_SUBSCRIPTION_IN_USE. */
   async delete(name: string): Promise<void> {
-    if (this.#find(name) === undefined) throw unknown(name)
+    if (this.#durable.find(name) === undefined) throw unknown(name)
     if (this.#names.has(name)) throw inUse(name)
     await this.#components.store.unregister(name)
     this.#release(name)
@@ -242,7 +249,7 @@ export class Subscriptions {
    * Throws ERR_SUBSCRIPTION_UNKNOWN.
    */
   async skipGaps(name: string): Promise<Gap[]> {
-    const registration = this.#find(name)
+    const registration = this.#durable.find(name)
     if (registration === undefined) throw unknown(name)
     const { gaps, store } = this.#components
     const skipped: Gap[] = []
@@ -265,17 +272,13 @@ export class Subscriptions {
   ): Pick<Opened, 'filter' | 'from' | 'where'> & { registration: Registration | undefined } {
     const filter = parseFilter(resolveSelf(text, this.#init.self))
     const { durable } = options
-    const registration = durable === undefined ? undefined : this.#find(durable)
+    const registration = durable === undefined ? undefined : this.#durable.find(durable)
     // Before it is compared with anything: what is wrong in itself is no conflict.
     compileWhere(options.where ?? [], this.#fields)
     if (durable !== undefined) this.#assertFree(durable)
     if (registration !== undefined) assertAlike(registration, filter.filter, options.where)
     const from = options.from ?? defaultFrom(filter, durable)
     return { filter, from, registration, where: whereOf(options, registration) }
-  }
-
-  #find(name: string): Registration | undefined {
-    return this.#components.store.registrations().find((registration) => registration.name === name)
   }
 
   #assertFree(name: string): void {
@@ -312,7 +315,7 @@ export class Subscriptions {
   async #cursors(name: string, opened: Opened): Promise<ReadonlyMap<string, CursorState>> {
     const { store } = this.#components
     const { filter } = opened
-    if (this.#find(name) !== undefined) return store.cursors(name)
+    if (this.#durable.find(name) !== undefined) return store.cursors(name)
     const cursors = new Map<string, CursorState>()
     for (const channel of this.#components.interests.channelsOf(filter)) {
       cursors.set(channel, await this.#cursorFor(opened, channel, true))
@@ -359,7 +362,7 @@ export class Subscriptions {
   }
 
   #isRegistered(name: string | undefined): boolean {
-    return name !== undefined && this.#find(name) !== undefined
+    return name !== undefined && this.#durable.find(name) !== undefined
   }
 
   #release(name: string): void {
@@ -412,37 +415,13 @@ export class Subscriptions {
 
   // ---- reporting ----
 
-  async #idleStatus(registration: Registration): Promise<SubscriptionStatus> {
-    const { store } = this.#components
-    const cursors = await store.cursors(registration.name)
-    const channels = this.#components.interests.channelsOf(parseFilter(registration.filter))
-    let lag = 0
-    for (const channel of channels) lag += lagOf(cursors.get(channel), store.journal(channel))
-    return {
-      filter: registration.filter,
-      durable: registration.name,
-      open: false,
-      inFlight: 0,
-      lag,
-      gaps: [],
-      createdAt: new Date(registration.createdAt),
-      channels,
-      where: whereOf({}, registration)
-    }
-  }
-
   async #trimmed(channel: string, first: number): Promise<void> {
-    const { logger, store } = this.#components
     try {
-      for (const { filter, name } of store.registrations()) {
-        if (!parseFilter(filter).matchesChannel(channel)) continue
-        const cursor = (await store.cursors(name)).get(channel)
-        if (cursor === undefined || cursor.offset >= first) continue
-        const messages = first - cursor.offset
-        this.#emitter.emit('retention:unread', { channel, subscription: name, messages })
+      for (const unread of await this.#durable.unreadBelow(channel, first)) {
+        this.#emitter.emit('retention:unread', { channel, ...unread })
       }
     } catch (error) {
-      logger.warn(
+      this.#components.logger.warn(
         { err: error, channel },
         'the cursors could not be compared with what was trimmed'
       )

@@ -1,5 +1,6 @@
 import type { Events } from '../core/events.ts'
 import type {
+  DeadLetter,
   Gap,
   SubscribeOptions,
   Subscription,
@@ -203,6 +204,8 @@ export interface NodeEvents {
   }
   /** A message was not received in its time to live: it is in `$dlq/outbox` now, its outcome unknown. */
   'outbox:expired': OutboxEntry
+  /** A durable subscription handed a message over `maxDeliveries` times in vain: it is in `$dlq/<node>.<name>` now. */
+  'dead-letter': DeadLetter
   /** A consumer takes less than comes in, and is read for from disk. Said once until it has caught up. */
   'slow:consumer': { filter: string; durable: string | undefined; lag: number }
   /** A neighbour takes nothing for so long that it is left to fetch by itself. */

@@ -312,7 +312,7 @@ export class Engine implements Lifecycle {
   }
 
   #createSubscriptions(decoder: Decoder): Subscriptions {
-    const { gaps, membership, receiver, sync, transport } = this
+    const { gaps, membership, publisher, receiver, sync, transport } = this
     const maxAgeMs = (channel: string): number => this.#init.retention(channel).maxAgeMs
     return new Subscriptions(
       {
@@ -321,12 +321,13 @@ export class Engine implements Lifecycle {
         feed: this.#feed,
         gaps,
         membership,
+        publisher,
         receiver,
         interests: this.#interests,
         sync,
         backfill: new Backfill({ ...this.#components, sync, receiver }, { maxAgeMs })
       },
-      { self: transport.self.id },
+      { self: transport.self.id, name: this.#init.name },
       this.#emitters()
     )
   }

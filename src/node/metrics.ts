@@ -136,6 +136,11 @@ function deliveryCounters(gaps: Gaps, delivery: DeliveryStats): Row[] {
       'skein_expired_messages_total',
       'Messages passed over because their time was up.',
       () => delivery.expired
+    ],
+    [
+      'skein_dead_letters_total',
+      'Messages that durable subscriptions handed over too often in vain.',
+      () => delivery.deadLetters
     ]
   ]
 }

@@ -147,6 +147,9 @@ export const DEFAULT_RETENTION: RetentionPolicy = {
   onFull: 'trim'
 }
 
+/** Somebody has to look at dead letters: a fortnight outlasts most absences. */
+const DEAD_LETTER_RETENTION: RetentionPolicy = { ...DEFAULT_RETENTION, maxAgeMs: 14 * 24 * HOUR_MS }
+
 /** Checks the options and fills in the defaults. Throws ERR_OPTIONS; the message and `details.option` name the option. */
 export function resolveOptions(options: NodeOptions = {}): ResolvedOptions {
   const { logger, ...plain } = options
@@ -177,7 +180,8 @@ function retentionOf(
     policy: withDefaults(options.retention ?? {})
   }))
   return (channel) =>
-    rules.find((rule) => rule.filter.matchesChannel(channel))?.policy ?? DEFAULT_RETENTION
+    rules.find((rule) => rule.filter.matchesChannel(channel))?.policy ??
+    (channel.startsWith('$dlq/') ? DEAD_LETTER_RETENTION : DEFAULT_RETENTION)
 }
 
 function withDefaults(asked: z.output<typeof retention>): RetentionPolicy {
@@ -201,6 +205,13 @@ const subscribeSchema = z.strictObject({
   ack: z.enum(['auto', 'manual']).optional(),
   maxInFlight: z.number().int().min(1).max(LIMITS.cursorRanges).optional(),
   ackTimeoutMs: z.number().int().min(LIMITS.ackTimeoutLeastMs).optional(),
+  maxDeliveries: z.number().int().min(0).optional(),
+  retry: z
+    .strictObject({
+      minMs: z.number().int().min(1).optional(),
+      maxMs: z.number().int().min(1).optional()
+    })
+    .optional(),
   gapTimeoutMs: z.number().int().min(0).optional(),
   onGap: z.enum(['wait', 'skip']).optional(),
   where: z.array(z.unknown()).optional(),

@@ -14,7 +14,7 @@ import { within } from './waiting.ts'
 /** What a client may say of a durable subscription when it registers it. */
 export type RegistrationOptions = Pick<
   SubscribeOptions,
-  'from' | 'maxInFlight' | 'ackTimeoutMs' | 'gapTimeoutMs' | 'onGap' | 'where'
+  'from' | 'maxInFlight' | 'ackTimeoutMs' | 'maxDeliveries' | 'gapTimeoutMs' | 'onGap' | 'where'
 >
 
 interface Open {

@@ -22,6 +22,7 @@ const registrationSchema = z.strictObject({
   from: fromSchema.optional(),
   maxInFlight: z.int().min(1).max(LIMITS.cursorRanges).optional(),
   ackTimeoutMs: z.int().min(LIMITS.ackTimeoutLeastMs).optional(),
+  maxDeliveries: z.int().min(0).optional(),
   gapTimeoutMs: z.int().min(0).optional(),
   onGap: z.enum(['wait', 'skip']).optional(),
   // What stands in it is judged by the node, which names the place of a mistake.

@@ -168,7 +168,7 @@ export class BodyReader {
   readonly #memory: ArrayBufferLike
   readonly #offset: number
   readonly #end: number
-  readonly #suffix = new RepeatedText(LIMITS.topicBytes, isSuffix)
+  readonly #suffix = new RepeatedText(LIMITS.topicBytes + 1, isSuffix)
   readonly #contentType = new RepeatedText(LIMITS.fieldBytes)
   /** What `check` reads into. */
   readonly #scratch = emptyMessage()

@@ -7,7 +7,13 @@ export type ChannelScope = 'mesh' | 'inbox' | 'local'
 /** Dead letters of messages to one peer concern their sender alone. */
 const LOCAL_CHANNELS: readonly string[] = ['$dlq/outbox']
 
+/** Dead letters of what was sent to this node alone, which it opened: nobody else may read them. */
+export const LOCAL_DEAD_LETTERS = '$dlq/@'
+
 export function scopeOf(channel: string): ChannelScope {
   if (channel.startsWith('@')) return 'inbox'
-  return LOCAL_CHANNELS.includes(channel) ? 'local' : 'mesh'
+  // Nearly every channel is neither.
+  if (!channel.startsWith('$')) return 'mesh'
+  const isLocal = channel.startsWith(LOCAL_DEAD_LETTERS) || LOCAL_CHANNELS.includes(channel)
+  return isLocal ? 'local' : 'mesh'
 }

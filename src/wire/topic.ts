@@ -61,17 +61,20 @@ export function isChannel(channel: string): boolean {
   }
 }
 
-/** Can `suffix` follow a channel in a topic? The whole topic's length is the publisher's to check. */
+/**
+ * Can `suffix` follow a channel in a topic? The whole topic's length is the publisher's to check. Behind a channel of
+ * dead letters stands a whole topic, of any length that a topic may have.
+ */
 export function isSuffix(suffix: string): boolean {
   if (suffix === '') return true
-  if (suffix.charCodeAt(0) !== SLASH || suffix.length > LIMITS.topicBytes) return false
+  if (suffix.charCodeAt(0) !== SLASH || suffix.length > LIMITS.topicBytes + 1) return false
   let slashes = 0
   for (let index = 0; index < suffix.length; index++) {
     const code = suffix.charCodeAt(index)
     if (code === SLASH) slashes++
     else if (code === PLUS || code === HASH || code === 0) return false
   }
-  return slashes < LIMITS.topicLevels
+  return slashes <= LIMITS.topicLevels
 }
 
 const SLASH = 0x2f

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Ledger } from '../../src/delivery/ledger.ts'
+import { type InFlight, Ledger } from '../../src/delivery/ledger.ts'
 import type { CursorState } from '../../src/store/contract.ts'
 
 /** A disk for one cursor, whose writes are done when `flush` says so. */
@@ -36,13 +36,15 @@ class Life {
   readTo: number
   readonly handed: { offset: number; attempt: number }[] = []
 
-  constructor(disk: Disk, window = 4) {
+  constructor(disk: Disk, init: { maxDeliveries?: number } = {}) {
+    const window = 4
     this.readTo = disk.state.offset
     this.ledger = new Ledger<number>(disk, {
       name: 's',
       channel: 'c',
       cursor: disk.state,
       window,
+      maxDeliveries: init.maxDeliveries ?? Infinity,
       readTo: () => this.readTo,
       onSaved: () => {},
       onError: (error) => {
@@ -58,8 +60,12 @@ class Life {
     if (permit.kind === 'wait') return false
     this.readTo++
     if (permit.kind === 'done') return true
-    const { ready } = this.ledger.add(offset, offset, permit.attempt)
-    if (ready) this.handed.push({ offset, attempt: permit.attempt })
+    if (permit.kind === 'dead') {
+      this.ledger.hold(offset, offset, permit.attempts)
+      return true
+    }
+    const { entry, ready } = this.ledger.add(offset, offset, permit.attempt)
+    if (ready) this.#hand(entry)
     return true
   }
 
@@ -69,8 +75,13 @@ class Life {
       const known = this.handed.some(
         (hand) => hand.offset === entry.offset && hand.attempt === entry.attempt
       )
-      if (entry.saved && !known) this.handed.push({ offset: entry.offset, attempt: entry.attempt })
+      if (entry.saved && !known) this.#hand(entry)
     }
+  }
+
+  #hand(entry: InFlight<number>): void {
+    entry.deadline = Infinity
+    this.handed.push({ offset: entry.offset, attempt: entry.attempt })
   }
 }
 
@@ -169,6 +180,49 @@ describe('ledger: hand-over and acknowledgement', () => {
     expect(
       next.handed.filter(({ offset }) => offset >= 3).every(({ attempt }) => attempt === 1)
     ).toBe(true)
+  })
+
+  it('hands nothing over for the last time beside others that an earlier life gave back', async () => {
+    const disk = new Disk()
+    disk.state = {
+      offset: 0,
+      acknowledged: [],
+      handed: 0,
+      attempts: [
+        [0, 1],
+        [1, 2],
+        [2, 3],
+        [3, 5]
+      ]
+    }
+    const life = new Life(disk, { maxDeliveries: 3 })
+    const kinds = [0, 1, 2, 3].map((offset) => life.ledger.permit(offset).kind)
+    expect(kinds).toEqual(['wait', 'go', 'dead', 'dead'])
+    life.readTo = 1
+    life.read()
+    expect(life.ledger.permit(4).kind).toBe('wait')
+  })
+
+  it('does not count what waited for its next attempt as handed over when it is closed', async () => {
+    const disk = new Disk()
+    const life = new Life(disk, { maxDeliveries: 3 })
+    life.read()
+    await disk.flush()
+    for (let i = 0; i < 3; i++) life.read()
+    const [retried, exhausted] = [life.ledger.get(0), life.ledger.get(1)]
+    if (retried === undefined || exhausted === undefined) throw new Error('not in flight')
+    void life.ledger.retry(retried, 1000)
+    exhausted.attempt = 3
+    life.ledger.exhaust(exhausted)
+    const closed = life.ledger.close()
+    await settle()
+    await disk.flush()
+    await closed
+    expect(disk.state.attempts).toEqual([
+      [0, 1],
+      [1, 3],
+      [2, 1]
+    ])
   })
 
   it('law: over any crashes every message is handled, and only unacknowledged ones are repeated', async () => {

@@ -3,7 +3,7 @@ import { LIMITS } from '../../src/core/limits.ts'
 import type { Gap, Message, SubscribeOptions, Subscription } from '../../src/delivery/contract.ts'
 import { openMemory } from '../../src/store/directory.ts'
 import { ForeignLog, type LoneEngine, createLoneEngine } from '../fixtures/lone-engine.ts'
-import { settled } from '../fixtures/manual-clock.ts'
+import { ManualClock, settled } from '../fixtures/manual-clock.ts'
 
 async function lone(init: Parameters<typeof createLoneEngine>[0] = {}): Promise<LoneEngine> {
   const lone = await createLoneEngine(init)
@@ -290,6 +290,28 @@ describe('subscription: durable', () => {
     expect((await drain(subscription)).map((message) => [message.text(), message.attempt])).toEqual(
       [['2', 3]]
     )
+  })
+
+  it('hands over what was given back also where a timer fires too early', async () => {
+    class EarlyClock extends ManualClock {
+      override after(ms: number, callback: () => void): ReturnType<ManualClock['after']> {
+        return super.after(ms > 1 ? ms - 1 : ms, callback)
+      }
+    }
+    const node = await lone({ clock: new EarlyClock() })
+    const subscription = await opened(node, 'a', { durable: 's' })
+    const attempts: number[] = []
+    const taken = (async () => {
+      for await (const message of subscription) {
+        attempts.push(message.attempt)
+        if (message.attempt === 1) await message.nack({ delayMs: 100 })
+      }
+    })()
+    await node.publish('a', '1')
+    await node.clock.advance(1000)
+    expect(attempts).toEqual([1, 2])
+    await subscription.stop()
+    await taken
   })
 
   it('waits with what was given back for a delay', async () => {

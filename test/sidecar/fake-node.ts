@@ -327,6 +327,7 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
       limits: {
         maxInFlight: state.options.maxInFlight ?? LIMITS.maxInFlight,
         ackTimeoutMs: state.options.ackTimeoutMs ?? LIMITS.ackTimeoutMs,
+        maxDeliveries: state.options.maxDeliveries ?? LIMITS.maxDeliveries,
         gapTimeoutMs: state.options.gapTimeoutMs ?? LIMITS.gapTimeoutMs,
         onGap: state.options.onGap ?? 'wait'
       }

@@ -251,7 +251,7 @@ describe('body', () => {
     ['topic', 'a suffix without its slash', Uint8Array.of(0x0a, 3, 0x0a, 1, 0x61), 1],
     ['topic', 'a wildcard in the suffix', Uint8Array.of(0x0a, 4, 0x0a, 2, 0x2f, 0x23), 1],
     ['topic', 'NUL in the suffix', Uint8Array.of(0x0a, 4, 0x0a, 2, 0x2f, 0), 1],
-    ['topic', 'too many levels', Uint8Array.of(0x0a, 16, 0x0a, 14, ...Buffer.alloc(14, 0x2f)), 1],
+    ['topic', 'too many levels', Uint8Array.of(0x0a, 17, 0x0a, 15, ...Buffer.alloc(15, 0x2f)), 1],
     ['limit', 'priority 10', Uint8Array.of(0x0a, 2, 0x38, 10), 1],
     [
       'limit',
