@@ -9,10 +9,13 @@ export type { Logger, LogLevel } from './core/logger.ts'
 export type { NodeOptions } from './node/options.ts'
 export type {
   BatchMessage,
+  ByteStream,
   Confirm,
   Data,
+  IncomingStream,
   NodeEvents,
   NodeStatus,
+  OpenStreamOptions,
   OutboxEntry,
   PeerStatus,
   PublishOptions,
@@ -20,6 +23,8 @@ export type {
   SendOptions,
   Sent,
   SkeinNode,
+  StreamHandler,
+  StreamMetadata,
   SubscriberStatus,
   TopicStatus
 } from './node/contract.ts'

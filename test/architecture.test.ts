@@ -11,6 +11,7 @@ const RANKS: Readonly<Record<string, number>> = {
   mesh: 2,
   replication: 3,
   delivery: 4,
+  streams: 4,
   node: 5,
   sidecar: 6,
   cli: 7
@@ -86,7 +87,7 @@ describe('architecture', () => {
       ({ file, target }) =>
         /^\.\.\/(store|mesh)\//.test(target) &&
         !target.endsWith('/contract.ts') &&
-        ['replication', 'delivery'].includes(folderOf(file))
+        ['replication', 'delivery', 'streams'].includes(folderOf(file))
     )
     expect(wrong).toEqual([])
   })
@@ -95,7 +96,7 @@ describe('architecture', () => {
     const wrong = imports.filter(
       ({ file, target }) =>
         ['sidecar', 'cli'].includes(folderOf(file)) &&
-        /^(\.\.\/)+(wire|store|mesh|replication|delivery)\//.test(target)
+        /^(\.\.\/)+(wire|store|mesh|replication|delivery|streams)\//.test(target)
     )
     expect(wrong).toEqual([])
   })
@@ -113,7 +114,9 @@ describe('architecture', () => {
   it('takes time and randomness only from components in ranks 1 to 4', () => {
     const forbidden = /\b(Date\.now|Math\.random|setTimeout|setInterval|setImmediate|performance\.)/
     const wrong = files
-      .filter((file) => ['wire', 'store', 'replication', 'delivery'].includes(folderOf(file)))
+      .filter((file) =>
+        ['wire', 'store', 'replication', 'delivery', 'streams'].includes(folderOf(file))
+      )
       .filter((file) =>
         readFileSync(join(source, file), 'utf8')
           .split('\n')

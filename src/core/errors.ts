@@ -49,7 +49,12 @@ export const ERRORS = {
   ),
   ERR_CONTENT_TYPE: spec(415, 1, false, 'The content type of the request is not accepted here.'),
   ERR_TOO_MANY_CHANNELS: spec(409, 1, false, 'The node has joined as many channels as it may.'),
-  ERR_BUSY: spec(429, 1, true, 'More is waiting to be published than the node may buffer.'),
+  ERR_BUSY: spec(
+    429,
+    1,
+    true,
+    'More is waiting to be published, or more streams are open, than the node may hold.'
+  ),
   ERR_STORE_FULL: spec(
     507,
     1,
@@ -141,8 +146,14 @@ export const ERRORS = {
   ),
   ERR_SEALED: spec(400, 1, false, 'A sealed message cannot be opened with the key of this node.'),
   ERR_STREAM: spec(503, 1, true, 'A stream between two peers ended before it was done.'),
+  ERR_NO_HANDLER: spec(404, 1, false, 'Nobody who was asked handles streams of that name.'),
   ERR_TIMEOUT: spec(504, 1, true, 'The call did not finish within its deadline.'),
-  ERR_ABORTED: spec(503, 1, true, 'The call was aborted by its signal.'),
+  ERR_ABORTED: spec(
+    503,
+    1,
+    true,
+    'The call was aborted by its signal, or the stream by either side.'
+  ),
   ERR_STOPPED: spec(503, 1, true, 'The node is stopping or has stopped.'),
   ERR_TOKEN: spec(401, 1, false, 'The API token is missing or wrong.'),
   ERR_HOST: spec(403, 1, false, 'The Host header names a host that is not allowed.'),

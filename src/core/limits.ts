@@ -75,6 +75,22 @@ export const LIMITS = {
   idempotencyIds: 100_000,
   /** A frame on a protocol stream between two peers: any pushed record, and what a message adds to it. */
   streamFrameBytes: 1 * MIB,
+  /** What one side of a byte stream takes before it is read: its memory, and how far the writer may be ahead. */
+  streamWindowBytes: 1 * MIB,
+  /** Bytes of a byte stream in one frame. */
+  streamPieceBytes: 64 * KIB,
+  /** A frame of a byte stream counts for so many bytes at least: so many objects fit a window, and no more. */
+  streamPieceLeastCost: 256,
+  /** What the opener tells of a byte stream, as JSON. */
+  streamMetadataBytes: 4 * KIB,
+  /** Byte streams with one peer, those it opened and those opened to it, each: with windows, 32 MiB. */
+  streamsPerPeer: 32,
+  /** Byte streams with all peers, those they opened and those opened to them, each. */
+  streams: 256,
+  /** Whoever is asked to take a byte stream answers within this time, ms. */
+  streamOpenMs: 10_000,
+  /** A byte stream that is over must be closed by the other side within this time, ms, or is cut. */
+  streamLingerMs: 5_000,
   /** Bytes waiting for one neighbour on its push stream; `publish` waits above it. */
   neighbourBufferBytes: 4 * MIB,
   /** Name of a node, mesh, durable subscription or group: fits a file name and a topic level. */
@@ -165,6 +181,11 @@ const relations: ReadonlyArray<readonly [boolean, string]> = [
   [
     LIMITS.pushBytes + LIMITS.batchBytes <= LIMITS.streamFrameBytes,
     'a stream frame takes any record'
+  ],
+  [
+    LIMITS.streamPieceBytes * 4 <= LIMITS.streamWindowBytes &&
+      LIMITS.streamPieceBytes + KIB <= LIMITS.streamFrameBytes,
+    'a piece of a byte stream fits a frame, and several a window'
   ],
   [LIMITS.pushBytes * 4 <= LIMITS.neighbourBufferBytes, 'a neighbour buffer holds several records'],
   [LIMITS.pushBytes < LIMITS.liveTailBytes, 'the live tail holds any record'],

@@ -7,6 +7,15 @@ import type {
   SubscriptionStatus
 } from '../delivery/contract.ts'
 
+import type { ByteStream, OpenStreamOptions, StreamHandler } from '../streams/contract.ts'
+
+export type {
+  ByteStream,
+  IncomingStream,
+  OpenStreamOptions,
+  StreamHandler,
+  StreamMetadata
+} from '../streams/contract.ts'
 export type {
   From,
   Gap,
@@ -238,6 +247,17 @@ export interface SkeinNode extends Events<NodeEvents> {
   /** What waits for whom, oldest first. */
   outbox(): Promise<OutboxEntry[]>
   subscribe(filter: string, options?: SubscribeOptions): Subscription
+  /**
+   * Takes the streams of that name that peers open, until the returned function is called. A name is 1 to 64 letters,
+   * digits, `.`, `_` and `-`. Throws ERR_OPTIONS where it has a handler.
+   */
+  handleStream(name: string, handler: StreamHandler): () => void
+  /**
+   * Opens a byte stream to a peer that handles the name. Rejects with ERR_NO_HANDLER, ERR_PEER_UNKNOWN,
+   * ERR_PEER_AMBIGUOUS, ERR_PEER_UNREACHABLE (it must be connected), ERR_BUSY above 32 streams with one peer,
+   * ERR_TIMEOUT after 10 s, ERR_STREAM, ERR_ABORTED, ERR_STOPPED and ERR_OPTIONS.
+   */
+  openStream(name: string, options?: OpenStreamOptions): Promise<ByteStream>
   /** Registered durable subscriptions, open or not. */
   subscriptions(): Promise<SubscriptionStatus[]>
   deleteSubscription(name: string): Promise<void>

@@ -32,6 +32,7 @@ import { inboxChannel } from '../wire/inbox-receipt.ts'
 import type { Signer } from '../wire/signature.ts'
 import { parseFilter } from '../wire/topic.ts'
 import { MeshView } from './mesh-view.ts'
+import { Streams } from '../streams/streams.ts'
 import { Upkeep } from './upkeep.ts'
 
 export interface EngineComponents {
@@ -94,6 +95,7 @@ export class Engine implements Lifecycle {
   readonly received: ReceivedVectors
   readonly slowPaths: SlowPaths
   readonly subscriptions: Subscriptions
+  readonly streams: Streams
   readonly #init: EngineInit
   readonly #emitter: Emitter<EngineEvents>
   readonly #emitters: <Map extends object>() => Emitter<Map>
@@ -152,6 +154,9 @@ export class Engine implements Lifecycle {
     const decoder = new Decoder({ unseal: createUnseal(self, components.agreementKey) })
     this.#feed = new Feed(store, decoder)
     this.subscriptions = this.#createSubscriptions(decoder)
+    this.streams = new Streams(components, {
+      resolve: (peer) => this.mesh.directory.resolve(peer)
+    })
     this.#upkeep = new Upkeep(components, {
       ...init,
       received: (channel) => this.received.received(channel)
@@ -205,6 +210,7 @@ export class Engine implements Lifecycle {
   }
 
   async #stop(): Promise<void> {
+    await this.streams.stop()
     await this.#upkeep.stop()
     await this.received.stop()
     await this.mesh.stop()

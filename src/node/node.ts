@@ -10,6 +10,7 @@ import type {
 import type { TransportPeer } from '../mesh/contract.ts'
 import type { PeerEntry } from '../replication/peer-directory.ts'
 import type { LogState } from '../store/contract.ts'
+import type { ByteStream, OpenStreamOptions, StreamHandler } from '../streams/contract.ts'
 import { scopeOf } from '../wire/channel-scope.ts'
 import { missingIn } from '../wire/vector.ts'
 import type {
@@ -30,7 +31,12 @@ import type {
 } from './contract.ts'
 import type { Engine } from './engine.ts'
 import { forwardEvents } from './node-events.ts'
-import { checkPublishOptions, checkSendOptions, checkSubscribeOptions } from './options.ts'
+import {
+  checkOpenStreamOptions,
+  checkPublishOptions,
+  checkSendOptions,
+  checkSubscribeOptions
+} from './options.ts'
 import { encodeData, outgoing } from './outgoing.ts'
 import { isInternal } from './retention.ts'
 
@@ -125,6 +131,15 @@ export class Node implements SkeinNode {
   subscribe(filter: string, options: SubscribeOptions = {}): Subscription {
     checkSubscribeOptions(options)
     return this.#engine.subscriptions.subscribe(filter, options)
+  }
+
+  handleStream(name: string, handler: StreamHandler): () => void {
+    return this.#engine.streams.handle(name, handler)
+  }
+
+  async openStream(name: string, options: OpenStreamOptions = {}): Promise<ByteStream> {
+    checkOpenStreamOptions(options)
+    return this.#engine.streams.open(name, options)
   }
 
   subscriptions(): Promise<SubscriptionStatus[]> {

@@ -5,7 +5,7 @@ import { LOG_LEVELS, type Logger } from '../core/logger.ts'
 import type { SubscribeOptions } from '../delivery/contract.ts'
 import type { RetentionPolicy } from '../store/contract.ts'
 import { parseFilter } from '../wire/topic.ts'
-import type { PublishOptions, SendOptions } from './contract.ts'
+import type { OpenStreamOptions, PublishOptions, SendOptions } from './contract.ts'
 
 const HOUR_MS = 3_600_000
 const GIB = 1024 ** 3
@@ -267,4 +267,16 @@ const sendSchema = z.strictObject({
 export function checkSendOptions(options: SendOptions): void {
   const result = sendSchema.safeParse(options)
   if (!result.success) throw optionError(result.error, sendSchema.shape)
+}
+
+const openStreamSchema = z.strictObject({
+  peer: z.string().min(1).optional(),
+  metadata: z.record(z.string(), z.unknown()).optional(),
+  signal: z.instanceof(AbortSignal).optional()
+})
+
+/** Throws ERR_OPTIONS naming the option. */
+export function checkOpenStreamOptions(options: OpenStreamOptions): void {
+  const result = openStreamSchema.safeParse(options)
+  if (!result.success) throw optionError(result.error, openStreamSchema.shape)
 }

@@ -314,6 +314,14 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
     return known
   }
 
+  handleStream(): () => void {
+    throw new Error('not needed')
+  }
+
+  openStream(): Promise<never> {
+    throw new Error('not needed')
+  }
+
   async subscriptions(): Promise<SubscriptionStatus[]> {
     return [...this.durables.values()].map((state) => ({
       filter: state.filter,
