@@ -32,6 +32,7 @@ export type {
   DeadLetter,
   From,
   Gap,
+  HistoryOptions,
   Message,
   SubscribeOptions,
   Subscription,

@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { VERSION } from '../core/version.ts'
 import { addBench } from './bench.ts'
 import { addDoctor } from './doctor.ts'
+import { addHistory } from './history.ts'
 import { addKey } from './key.ts'
 import { addPub } from './pub.ts'
 import { addSend } from './send.ts'
@@ -25,6 +26,7 @@ function createProgram(): Command {
   addPub(program)
   addSub(program)
   addSend(program)
+  addHistory(program)
   addStatus(program)
   addSubscriptions(program)
   addKey(program)

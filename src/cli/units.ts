@@ -13,9 +13,16 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   d: 86_400_000
 }
 
+const DURATION = /^(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)?$/
+
+/** Is it written like a duration? */
+export function isDuration(text: string): boolean {
+  return DURATION.test(text)
+}
+
 /** `500ms`, `60s`, `5m`, `1h`, `7d`; a bare number is seconds. Throws ERR_OPTIONS naming `option`. */
 export function parseDuration(text: string, option: string): number {
-  const match = /^(\d{1,12}(?:\.\d{1,9})?)(ms|s|m|h|d)?$/.exec(text)
+  const match = DURATION.exec(text)
   const ms = Math.round(Number(match?.[1]) * (UNIT_MS[match?.[2] ?? 's'] ?? Number.NaN))
   if (!(ms > 0)) {
     throw usageError(option, `'${text}' is not a duration like 500ms, 60s or 5m (bare = seconds)`)

@@ -59,6 +59,10 @@ export const LIMITS = {
   liveTailBytes: 8 * MIB,
   /** Read from disk at once for a subscription that is behind. */
   readBytes: 512 * KIB,
+  /** Records in memory for one reader of history, whatever the number of logs it reads. */
+  historyBytes: 4 * MIB,
+  /** Messages in one page of history over HTTP, by default. */
+  historyPage: 100,
   /** Payload bytes accepted and not yet confirmed; `publish` waits above it. */
   publishWindowBytes: 8 * MIB,
   /** Payload bytes waiting behind the window; `publish` rejects with ERR_BUSY above it. */
@@ -210,6 +214,7 @@ const relations: ReadonlyArray<readonly [boolean, string]> = [
     'an idle node announces within the longest interval'
   ],
   [LIMITS.presenceBytes < LIMITS.batchBytes, 'an announcement fits one record'],
+  [LIMITS.readBytes < LIMITS.historyBytes, 'a reader of history reads several logs ahead'],
   [LIMITS.topicLevels <= LIMITS.topicBytes, 'a topic of empty levels fits']
 ]
 

@@ -154,6 +154,21 @@ export interface SubscribeOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** What to read of the past. */
+export interface HistoryOptions {
+  /** Published at or after this time, by their publishers' clocks. Default: all that is held. */
+  readonly since?: Date | undefined
+  /** Published before this time. Default: until now. */
+  readonly until?: Date | undefined
+  /** Messages at most. Default: no limit. */
+  readonly limit?: number | undefined
+  /** The only order there is, and the default: by hybrid time, then publisher, session, sequence. */
+  readonly order?: 'time' | undefined
+  /** Goes on after the message that has this `cursor`; valid on every node. Default: from the beginning. */
+  readonly after?: string | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
 export interface SubscriptionStatus {
   readonly filter: string
   /** Undefined for an ephemeral one. */

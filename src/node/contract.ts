@@ -2,6 +2,8 @@ import type { Events } from '../core/events.ts'
 import type {
   DeadLetter,
   Gap,
+  HistoryOptions,
+  Message,
   SubscribeOptions,
   Subscription,
   SubscriptionStatus
@@ -19,6 +21,7 @@ export type {
 export type {
   From,
   Gap,
+  HistoryOptions,
   Message,
   SubscribeOptions,
   Subscription,
@@ -258,6 +261,13 @@ export interface SkeinNode extends Events<NodeEvents> {
    * ERR_TIMEOUT after 10 s, ERR_STREAM, ERR_ABORTED, ERR_STOPPED and ERR_OPTIONS.
    */
   openStream(name: string, options?: OpenStreamOptions): Promise<ByteStream>
+  /**
+   * The messages that this node holds, across channels and publishers, oldest first: what was published meanwhile, and
+   * what has expired, is left out. Their `attempt` is 0, `ack` and `nack` do nothing, and `cursor` is a place in the
+   * order of time, for `after`. Throws ERR_FILTER, ERR_OPTIONS, ERR_CURSOR_UNKNOWN; the iteration rejects with
+   * ERR_ABORTED.
+   */
+  history(filter: string, options?: HistoryOptions): AsyncIterable<Message>
   /** Registered durable subscriptions, open or not. */
   subscriptions(): Promise<SubscriptionStatus[]>
   deleteSubscription(name: string): Promise<void>

@@ -6,6 +6,7 @@ import type { Logger } from '../core/logger.ts'
 import type { Random } from '../core/random.ts'
 import { Decoder } from '../delivery/decoder.ts'
 import { Feed } from '../delivery/feed.ts'
+import { History } from '../delivery/history.ts'
 import { Inbox } from '../delivery/inbox.ts'
 import { createUnseal } from '../delivery/inbox-unseal.ts'
 import { type Interest, Interests } from '../delivery/interests.ts'
@@ -96,6 +97,7 @@ export class Engine implements Lifecycle {
   readonly slowPaths: SlowPaths
   readonly subscriptions: Subscriptions
   readonly streams: Streams
+  readonly history: History
   readonly #init: EngineInit
   readonly #emitter: Emitter<EngineEvents>
   readonly #emitters: <Map extends object>() => Emitter<Map>
@@ -157,6 +159,7 @@ export class Engine implements Lifecycle {
     this.streams = new Streams(components, {
       resolve: (peer) => this.mesh.directory.resolve(peer)
     })
+    this.history = new History({ ...components, decoder }, { self })
     this.#upkeep = new Upkeep(components, {
       ...init,
       received: (channel) => this.received.received(channel)

@@ -3,6 +3,8 @@ import type { Emitter, Listener } from '../core/events.ts'
 import { VERSION } from '../core/version.ts'
 import type {
   Gap,
+  HistoryOptions,
+  Message,
   SubscribeOptions,
   Subscription,
   SubscriptionStatus
@@ -33,6 +35,7 @@ import type { Engine } from './engine.ts'
 import { forwardEvents } from './node-events.ts'
 import {
   checkOpenStreamOptions,
+  checkHistoryOptions,
   checkPublishOptions,
   checkSendOptions,
   checkSubscribeOptions
@@ -140,6 +143,11 @@ export class Node implements SkeinNode {
   async openStream(name: string, options: OpenStreamOptions = {}): Promise<ByteStream> {
     checkOpenStreamOptions(options)
     return this.#engine.streams.open(name, options)
+  }
+
+  history(filter: string, options: HistoryOptions = {}): AsyncIterable<Message> {
+    checkHistoryOptions(options)
+    return this.#engine.history.read(filter, options)
   }
 
   subscriptions(): Promise<SubscriptionStatus[]> {

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { LOG_LEVELS, type Logger } from '../core/logger.ts'
-import type { SubscribeOptions } from '../delivery/contract.ts'
+import type { HistoryOptions, SubscribeOptions } from '../delivery/contract.ts'
 import type { RetentionPolicy } from '../store/contract.ts'
 import { parseFilter } from '../wire/topic.ts'
 import type { OpenStreamOptions, PublishOptions, SendOptions } from './contract.ts'
@@ -222,6 +222,21 @@ const subscribeSchema = z.strictObject({
 export function checkSubscribeOptions(options: SubscribeOptions): void {
   const result = subscribeSchema.safeParse(options)
   if (!result.success) throw optionError(result.error, subscribeSchema.shape)
+}
+
+const historySchema = z.strictObject({
+  since: z.date().optional(),
+  until: z.date().optional(),
+  limit: z.number().int().min(1).optional(),
+  order: z.literal('time').optional(),
+  after: z.string().optional(),
+  signal: z.instanceof(AbortSignal).optional()
+})
+
+/** Throws ERR_OPTIONS naming the option. */
+export function checkHistoryOptions(options: HistoryOptions): void {
+  const result = historySchema.safeParse(options)
+  if (!result.success) throw optionError(result.error, historySchema.shape)
 }
 
 const field = z

@@ -104,12 +104,22 @@ const MOMENT = /^\d{4}-\d{2}-\d{2}([Tt ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?([Zz]|[+-]\d
 export function parseFrom(text: string, name: string): From {
   if (text === 'now' || text === 'earliest' || text === 'last') return text
   if (text.startsWith('cursor:')) return { cursor: text.slice('cursor:'.length) }
+  const moment = momentOf(text)
+  if (moment !== undefined) return moment
+  throw optionError(
+    name,
+    `'${text}' is not now, earliest, last, a time like 2030-01-31T12:00:00Z or cursor:<cursor>.`
+  )
+}
+
+/** An RFC 3339 moment. Throws ERR_OPTIONS naming `name`. */
+export function parseMoment(text: string, name: string): Date {
+  const moment = momentOf(text)
+  if (moment !== undefined) return moment
+  throw optionError(name, `'${text}' is not a time like 2030-01-31T12:00:00Z.`)
+}
+
+function momentOf(text: string): Date | undefined {
   const moment = MOMENT.test(text) ? new Date(text) : undefined
-  if (moment === undefined || Number.isNaN(moment.getTime())) {
-    throw optionError(
-      name,
-      `'${text}' is not now, earliest, last, a time like 2030-01-31T12:00:00Z or cursor:<cursor>.`
-    )
-  }
-  return moment
+  return Number.isNaN(moment?.getTime()) ? undefined : moment
 }

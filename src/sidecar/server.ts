@@ -10,6 +10,7 @@ import type { SkeinNode } from '../node/contract.ts'
 import { createAccess, isLoopback } from './access.ts'
 import type { Access } from './access.ts'
 import { OpenSubscriptions } from './open-subscriptions.ts'
+import { addHistoryRoute } from './history-route.ts'
 import { errorOfRequest, problemHeaders, problemOf } from './problem.ts'
 import { addPublishRoutes } from './publish-route.ts'
 import { pathOf } from './query.ts'
@@ -56,7 +57,7 @@ const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^\/v1\/subscriptions$/, 'GET'],
   [/^\/v1\/subscriptions\/[^/]+$/, 'GET, PUT, DELETE'],
   [/^\/v1\/subscriptions\/[^/]+\/(pull|ack|skip)$/, 'POST'],
-  [/^\/(v1\/status|v1\/peers|v1\/topics|v1\/outbox|metrics|healthz|readyz)$/, 'GET']
+  [/^\/(v1\/status|v1\/peers|v1\/topics|v1\/outbox|v1\/history|metrics|healthz|readyz)$/, 'GET']
 ]
 
 function assertInit(init: SidecarInit): void {
@@ -181,6 +182,7 @@ class HttpSidecar implements Sidecar {
     addSendRoutes(this.#app, { node, signal })
     addSubscribeRoute(this.#app, { node, logger, subscriptions, signal })
     addSubscriptionRoutes(this.#app, { node, subscriptions, signal })
+    addHistoryRoute(this.#app, { node, signal })
     addStatusRoutes(this.#app, { node })
   }
 

@@ -35,8 +35,12 @@ export function encodeCursor({ epoch, channel, offset }: Cursor): string {
   let at = writeVarint(bytes, HEAD_BYTES, offset)
   if (size <= NAME_BYTES) at = writeText(bytes, at, channel, size)
   else at += channelHash(channel).copy(bytes, at)
-  at = bytes.writeUInt32LE(checksum(bytes, at), at)
-  return bytes.toString('base64url', 0, at)
+  return closeCursor(bytes, at)
+}
+
+/** The first `end` bytes as the text of a cursor, with a checksum, which must have room. */
+export function closeCursor(bytes: Buffer, end: number): string {
+  return bytes.toString('base64url', 0, bytes.writeUInt32LE(checksum(bytes, end), end))
 }
 
 /**
@@ -44,14 +48,8 @@ export function encodeCursor({ epoch, channel, offset }: Cursor): string {
  * ERR_CURSOR_UNKNOWN when the text is no cursor, was cut or altered, or names none of `channels`.
  */
 export function decodeCursor(text: string, channels: Iterable<string> = []): Cursor {
-  if (text.length > LIMITS.cursorBytes) throw unknown('it is too long')
-  const bytes = Buffer.from(text, 'base64url')
-  // The decoder passes over what it does not know; writing it again finds that.
-  const end = bytes.length - CHECK_BYTES
-  if (end < HEAD_BYTES || bytes.toString('base64url') !== text) throw unknown('it is malformed')
-  if (bytes.readUInt32LE(end) !== checksum(bytes, end)) throw unknown('it was cut or altered')
-  if (bytes[0] !== VERSION) throw unknown(`its version ${bytes[0]} is not known here`)
-  try {
+  return openCursor(text, VERSION, (bytes, end) => {
+    if (end < HEAD_BYTES) throw unknown('it is malformed')
     const reader = new ProtoReader(bytes, HEAD_BYTES, end)
     const epoch = bytes.toString('hex', 2, HEAD_BYTES)
     const offset = reader.varint()
@@ -60,6 +58,24 @@ export function decodeCursor(text: string, channels: Iterable<string> = []): Cur
       channel: readChannel(bytes.subarray(reader.position, end), bytes[1], channels),
       offset
     }
+  })
+}
+
+/** Reads what `closeCursor` wrote, where its first byte is `version`. Throws ERR_CURSOR_UNKNOWN. */
+export function openCursor<Place>(
+  text: string,
+  version: number,
+  read: (bytes: Buffer, end: number) => Place
+): Place {
+  if (text.length > LIMITS.cursorBytes) throw unknown('it is too long')
+  const bytes = Buffer.from(text, 'base64url')
+  // The decoder passes over what it does not know; writing it again finds that.
+  const end = bytes.length - CHECK_BYTES
+  if (end < 1 || bytes.toString('base64url') !== text) throw unknown('it is malformed')
+  if (bytes.readUInt32LE(end) !== checksum(bytes, end)) throw unknown('it was cut or altered')
+  if (bytes[0] !== version) throw unknown(`it is of kind ${bytes[0]}, not ${version}`)
+  try {
+    return read(bytes, end)
   } catch (error) {
     if (error instanceof SkeinError && error.code === 'ERR_RECORD') throw unknown('it is malformed')
     throw error
@@ -88,8 +104,5 @@ function checksum(bytes: Uint8Array, end: number): number {
 }
 
 function unknown(why: string): SkeinError {
-  return new SkeinError(
-    'ERR_CURSOR_UNKNOWN',
-    `the cursor cannot be used: ${why}; subscribe with another 'from'`
-  )
+  return new SkeinError('ERR_CURSOR_UNKNOWN', `the cursor cannot be used: ${why}; begin without it`)
 }

@@ -22,6 +22,7 @@ describe('cli usage', () => {
       'sub',
       'send',
       'outbox',
+      'history',
       'status',
       'peers',
       'topics',

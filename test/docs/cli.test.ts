@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { addBench } from '../../src/cli/bench.ts'
 import { addDoctor } from '../../src/cli/doctor.ts'
+import { addHistory } from '../../src/cli/history.ts'
 import { addKey } from '../../src/cli/key.ts'
 import { withNodeOptions } from '../../src/cli/node-options.ts'
 import { addPub } from '../../src/cli/pub.ts'
@@ -21,6 +22,7 @@ const adders = {
   addPub,
   addSub,
   addSend,
+  addHistory,
   addStatus,
   addSubscriptions,
   addKey,

@@ -191,6 +191,10 @@ class FakeSubscription implements Subscription {
   }
 }
 
+function notNeeded(): never {
+  throw new Error('not needed')
+}
+
 /** A node in memory that keeps the contract as far as the sidecar can see it. */
 export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
   readonly peerId = PEER
@@ -208,6 +212,9 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
   hold: Promise<void> | undefined
   waiting = 0
   readonly inbox = new FakeInbox()
+  readonly handleStream = notNeeded
+  readonly openStream = notNeeded
+  readonly history = notNeeded
   /** What durable subscriptions wait for, by name. */
   readonly gaps = new Map<string, Gap[]>()
 
@@ -312,14 +319,6 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
     if (known.open !== undefined) throw new SkeinError('ERR_SUBSCRIPTION_IN_USE', 'in use')
     if (known.filter !== filter) throw new SkeinError('ERR_SUBSCRIPTION_CONFLICT', 'other filter')
     return known
-  }
-
-  handleStream(): () => void {
-    throw new Error('not needed')
-  }
-
-  openStream(): Promise<never> {
-    throw new Error('not needed')
   }
 
   async subscriptions(): Promise<SubscriptionStatus[]> {
