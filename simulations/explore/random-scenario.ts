@@ -19,10 +19,14 @@ const MOST_RATE = 50
 const FULL_RATE_MS = 60_000
 
 /**
- * Over a restart ages are right to an hour, in all: what is promised. A node that was off and one that it asks can each
- * have been set from one end of this to the other, ms.
+ * How far clocks are set, ms. Over a restart ages are as right as the clock, and readers from `now` choose by age: they
+ * are promised what they miss with ages right to 5 s in all. A reader and whom it asks can each have been set from one
+ * end of this to the other. Readers of everything do not care.
  */
-const MOST_SKEW_MS = 900_000
+const MOST_SKEW_MS = { now: 1_000, earliest: 3_600_000 } as const
+
+/** Messages begin when readers are older than ages can be wrong, ms. */
+const LOAD_FROM_MS = 5_000
 
 /** One fault for so many ms on average. */
 const FAULT_EVERY_MS = 4000
@@ -62,7 +66,7 @@ function baseText(
   const publishers = Array.from(
     { length: 1 + dice.below(3) },
     () =>
-      `    - { nodes: ${dice.node()}, topic: 'load/{node}', rate: ${1 + dice.below(most)}, size: [16, ${64 << dice.below(7)}] }`
+      `    - { nodes: ${dice.node()}, topic: 'load/{node}', rate: ${1 + dice.below(most)}, from: ${LOAD_FROM_MS}ms, size: [16, ${64 << dice.below(7)}] }`
   )
   const ack = dice.below(4) === 0 ? ', ack: { slow: 200 }' : ''
   return `name: random-${seed}
@@ -74,8 +78,8 @@ workload:
   publishers:
 ${publishers.join('\n')}
   subscriptions:
-    - { nodes: all, filter: 'load/#', durable: reader }
-    - { nodes: ${dice.node()}, filter: '+/+', durable: second${ack} }
+    - { nodes: all, filter: 'load/#', durable: reader, from: ${dice.from} }
+    - { nodes: ${dice.node()}, filter: '+/+', durable: second, from: ${dice.from}${ack} }
   sends:
     - { from: ${dice.node()}, to: ${dice.node()}, topic: note, rate: 1 }
 end: ${durationMs}ms
@@ -99,10 +103,18 @@ function restored(atMs: number): Fault[] {
 class Dice {
   readonly #random: Random
   readonly #nodes: number
+  /** Where readers begin. */
+  readonly from: 'now' | 'earliest'
 
   constructor(random: Random, nodes: number) {
     this.#random = random
     this.#nodes = nodes
+    this.from = this.below(2) === 0 ? 'now' : 'earliest'
+  }
+
+  skewMs(): number {
+    const most = MOST_SKEW_MS[this.from]
+    return this.ms(0, 2 * most) - most
   }
 
   below(bound: number): number {
@@ -239,7 +251,7 @@ const MIX: ReadonlyArray<readonly [weight: number, draw: (draw: Draw) => Fault[]
         kind: 'clock-skew',
         ...times(draw),
         nodes: draw.dice.some(),
-        byMs: draw.dice.ms(0, 2 * MOST_SKEW_MS) - MOST_SKEW_MS
+        byMs: draw.dice.skewMs()
       }
     ]
   ],

@@ -29,6 +29,8 @@ export const LIMITS = {
   pushBytes: 256 * KIB,
   /** Islands kept above the head of one log; further records wait for the gap to close. */
   islands: 64,
+  /** A record's age may have grown by so much on its way, ms: what is chosen by age is chosen with this in hand. */
+  ageMarginMs: 5_000,
   /** A record further ahead of local time than this does not move the local clock, ms. */
   clockAheadMs: 60_000,
   /** Acknowledged ranges kept above a cursor before the subscription waits. */

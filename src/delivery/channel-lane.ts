@@ -26,7 +26,7 @@ export interface ChannelLaneInit {
   /** Name of the durable subscription; undefined for an ephemeral one. */
   readonly durable: string | undefined
   readonly cursor: CursorState
-  /** What was born before, by the local clock, is not handed over. */
+  /** What was born before, by the local clock, is not handed over, but for what follows in a log of which something was. */
   readonly notBefore: number
   readonly duplicates: Duplicates
   /** May one more message be in flight? */
@@ -79,6 +79,8 @@ export class ChannelLane {
   /** Per log, up to which sequence its messages were looked at: below, ranges given up have been told. */
   readonly #lookedAt = new Map<string, number>()
   #lookedInto: Candidate['entry'] | undefined
+  /** By session, the first sequence that was born late enough. */
+  readonly #begun = new Map<string, number>()
   /** Ranges given up that were told: when that was done, or when they were passed. */
   readonly #told = new Set<string>()
 
@@ -275,7 +277,8 @@ export class ChannelLane {
   #isPassed(candidate: Candidate): boolean {
     this.#tellVoids(candidate)
     const { entry, message } = candidate
-    if (entry.bornAt < this.#init.notBefore || this.#isExpired(candidate)) return true
+    if (entry.bornAt < this.#init.notBefore && !this.#hasBegun(entry)) return true
+    if (this.#isExpired(candidate)) return true
     if (message.id === undefined || entry.header === undefined) return false
     const { first, publisher, session, time } = entry.header
     const id = `${session}/${first + candidate.index}`
@@ -301,6 +304,8 @@ export class ChannelLane {
     const { header } = entry
     if (header === undefined) return
     const { channel, first, publisher, session } = header
+    if (entry.bornAt >= this.#init.notBefore && this.#init.notBefore > 0)
+      this.#begin(session, first)
     const log = { channel, publisher, session }
     const state = this.#store.log(log)
     if (state === undefined || state.voids.length === 0) return
@@ -314,6 +319,15 @@ export class ChannelLane {
       const gap: Gap = { ...log, from, to, reason: isSkipped ? 'skipped' : 'trimmed' }
       if (this.passedOver(gap)) this.#init.onGap(gap)
     }
+  }
+
+  #begin(session: string, first: number): void {
+    if (!this.#begun.has(session)) this.#begun.set(session, first)
+  }
+
+  /** Ages can be wrong, and then they are for a while; the order of a log is not. */
+  #hasBegun({ header }: Candidate['entry']): boolean {
+    return header !== undefined && header.first > (this.#begun.get(header.session) ?? Infinity)
   }
 
   #isExpired({ entry, message }: Candidate): boolean {

@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import { isSkeinError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { GiveUpReason, LogRef, SequenceRange, Store } from '../store/contract.ts'
 import { scopeOf } from '../wire/channel-scope.ts'
@@ -20,8 +21,6 @@ export interface SyncFloorsInit {
   readonly maxAgeMs: (channel: string) => number
 }
 
-/** A record's age may have grown on the way by so much, ms: what is asked for by age is asked for with this in hand. */
-const AGE_MARGIN_MS = 5_000
 /** Clocks may have been set while nodes were off, and ages with them: more is asked for, ms, by who was off itself. */
 const OFF_MARGIN_MS = 3_600_000
 
@@ -35,21 +34,31 @@ export class SyncFloors {
     this.#init = init
   }
 
-  /** The greatest age that is wanted of a channel, 0 = any, and whether retention sets it. */
-  oldest(channel: string): { maxAgeMs: number; byRetention: boolean } {
+  /** The greatest age that is wanted of a log, 0 = any, and whether retention sets it. */
+  oldest(log: LogRef): { maxAgeMs: number; byRetention: boolean } {
     const { clock, membership } = this.#components
+    const { channel } = log
     const since = membership.since(channel)
     const kept = this.#init.maxAgeMs(channel)
     const wanted =
-      typeof since === 'number'
+      typeof since === 'number' && !this.#hasBegun(log)
         ? Math.max(0, clock.now() - since) +
-          (membership.remembers(channel) ? OFF_MARGIN_MS : AGE_MARGIN_MS)
+          (membership.remembers(channel) ? OFF_MARGIN_MS : LIMITS.ageMarginMs)
         : Infinity
     const maxAgeMs = Math.min(kept, wanted)
     return {
       maxAgeMs: Number.isFinite(maxAgeMs) ? Math.max(1, Math.floor(maxAgeMs)) : 0,
       byRetention: kept < wanted
     }
+  }
+
+  /**
+   * Is it known where the log begins here? Then all that follows is wanted, whatever its bearer says of its age: a
+   * node's clock may have been set before it was started again.
+   */
+  #hasBegun(log: LogRef): boolean {
+    const mine = this.#components.store.log(log)
+    return mine !== undefined && (!isFresh(mine) || mine.floor > 1)
   }
 
   /**
@@ -79,7 +88,7 @@ export class SyncFloors {
       this.raise(log, range.to + 1)
       return
     }
-    this.#giveUp(log, range, this.oldest(log.channel).byRetention ? 'expired' : 'unwanted')
+    this.#giveUp(log, range, this.oldest(log).byRetention ? 'expired' : 'unwanted')
   }
 
   /** Goes on without what is missing; it is taken when it comes after all. */

@@ -437,7 +437,7 @@ export class Sync {
         {
           ...log,
           ...range,
-          maxAgeMs: this.#floors.oldest(log.channel).maxAgeMs,
+          maxAgeMs: this.#floors.oldest(log).maxAgeMs,
           maxBytes: PULL_BYTES,
           backwards: false,
           awaited: scopeOf(log.channel) === 'mesh' && store.log(log) !== undefined
