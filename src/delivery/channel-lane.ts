@@ -6,7 +6,7 @@ import type { Failure } from './dead-letter.ts'
 import type { Decoder } from './decoder.ts'
 import type { Duplicates } from './duplicates.ts'
 import type { Feed } from './feed.ts'
-import { type InFlight, Ledger } from './ledger.ts'
+import { covers, type InFlight, Ledger } from './ledger.ts'
 import type { DeliveredMessage } from './message.ts'
 import { SideReader } from './side-reader.ts'
 import type { Where } from './where.ts'
@@ -267,10 +267,8 @@ export class ChannelLane {
   }
 
   #isDone(offset: number): boolean {
-    return (
-      this.#done.length > 0 &&
-      this.#done.some((range) => range.from <= offset && offset <= range.to)
-    )
+    // One range a topic, where it began at the last message of each: a search, not a walk.
+    return this.#done.length > 0 && covers(this.#done, offset)
   }
 
   /** Is a message not to be handed over, whoever reads it? */

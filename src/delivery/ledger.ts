@@ -254,7 +254,7 @@ function handOvers({ attempt, deadline, dueAt }: InFlight<unknown>): number {
 }
 
 /** Is `offset` in one of the ascending `ranges`? */
-function covers(ranges: readonly SequenceRange[], offset: number): boolean {
+export function covers(ranges: readonly SequenceRange[], offset: number): boolean {
   let low = 0
   let high = ranges.length - 1
   while (low <= high) {
