@@ -30,6 +30,7 @@ export type {
 } from './node/contract.ts'
 export type {
   DeadLetter,
+  DeadLetterEntry,
   From,
   Gap,
   HistoryOptions,

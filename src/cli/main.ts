@@ -3,6 +3,7 @@ import '../polyfill.ts'
 import { Command, CommanderError } from 'commander'
 import { VERSION } from '../core/version.ts'
 import { addBench } from './bench.ts'
+import { addDlq } from './dlq.ts'
 import { addDoctor } from './doctor.ts'
 import { addHistory } from './history.ts'
 import { addKey } from './key.ts'
@@ -29,6 +30,7 @@ function createProgram(): Command {
   addHistory(program)
   addStatus(program)
   addSubscriptions(program)
+  addDlq(program)
   addKey(program)
   addDoctor(program)
   addBench(program)

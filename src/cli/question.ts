@@ -9,15 +9,16 @@ export type Json<Type> = Type extends Date
     ? { readonly [Key in keyof Type]: Json<Type[Key]> }
     : Type
 
-/** Asks the chosen node one question. */
+/** Asks the chosen node one question, with `body` as JSON. */
 export async function ask<Result>(
   options: ClientOptions,
   path: string,
-  method = 'GET'
+  method = 'GET',
+  body?: object
 ): Promise<Result> {
   const client = new ApiClient(await locateNode(options))
   try {
-    return await client.json<Result>(method, path)
+    return await client.json<Result>(method, path, body)
   } finally {
     client.close()
   }

@@ -55,6 +55,12 @@ export const LIMITS = {
   retryMinMs: 100,
   /** ... up to this. */
   retryMaxMs: 30_000,
+  /** Dead letters in one answer. */
+  deadLettersListed: 1000,
+  /** Messages that wait at one subscription apart from its channels, each with a copy: some 5 MiB of index. */
+  parkedMessages: 10_000,
+  /** Bytes of their copies. */
+  parkedBytes: 64 * MIB,
   /** How long a gap may last before it is reported and an ephemeral subscription skips it, ms. */
   gapTimeoutMs: 10_000,
   /** Newest records of all channels in memory for live subscriptions, objects included; beyond, disk is read. */

@@ -62,6 +62,16 @@ export interface Gap {
   readonly reason: 'missing' | 'skipped' | 'trimmed' | 'expired' | 'lost' | 'damaged'
 }
 
+/** A dead letter that waits for somebody to look at it. */
+export interface DeadLetterEntry extends DeadLetter {
+  /** Of the dead letter itself. */
+  readonly id: string
+  /** When it was put away. */
+  readonly since: Date
+  /** Of the payload. */
+  readonly bytes: number
+}
+
 /** Why a message was handed over for the last time. */
 export type DeadLetterReason =
   /** Its consumer gave it back. */

@@ -111,3 +111,31 @@ function withOrigin(
   if (cut > 0) all[HEADER.cut] = String(cut)
   return all
 }
+/** What the headers of a dead letter say; undefined where it is none of a subscription. */
+export function readDeadLetter(
+  headers: Readonly<Record<string, string>> | undefined
+): DeadLetter | undefined {
+  if (headers === undefined) return undefined
+  const [subscription, topic, messageId] = [HEADER.subscription, HEADER.topic, HEADER.id].map(
+    (name) => headers[name]
+  )
+  if (subscription === undefined || topic === undefined || messageId === undefined) return undefined
+  return {
+    subscription,
+    topic,
+    messageId,
+    publisher: headers[HEADER.publisher] ?? '',
+    time: new Date(headers[HEADER.time] ?? 0),
+    attempts: Number(headers[HEADER.attempts]),
+    reason: headers[HEADER.reason] as DeadLetterReason,
+    error: headers[HEADER.error]
+  }
+}
+
+/** The headers that the message itself had. */
+export function ownHeaders(
+  headers: Readonly<Record<string, string>> | undefined
+): Record<string, string> | undefined {
+  const own = Object.entries(headers ?? {}).filter(([name]) => !OWN_HEADERS.has(name))
+  return own.length === 0 ? undefined : Object.fromEntries(own)
+}

@@ -4,7 +4,7 @@ import { Emitter } from '../core/events.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import { jitter, type Random } from '../core/random.ts'
-import type { Gaps, Hole } from '../replication/gaps.ts'
+import type { Gaps } from '../replication/gaps.ts'
 import type { Outgoing } from '../replication/log-writer.ts'
 import type { CursorState, Store } from '../store/contract.ts'
 import type { SealedRecord } from '../wire/record.ts'
@@ -12,34 +12,22 @@ import { parseMessageId } from '../wire/message-id.ts'
 import { ChannelLane } from './channel-lane.ts'
 import { Consumer } from './consumer.ts'
 import type {
-  DeadLetter,
   Gap,
   Message,
-  SubscribeOptions,
   Subscription,
   SubscriptionEvents,
-  SubscriptionStatus,
-  WhereFilter
+  SubscriptionStatus
 } from './contract.ts'
 import { deadLetterMessage, describeDeadLetter, type Failure } from './dead-letter.ts'
 import type { Decoder } from './decoder.ts'
+import type { DeliveryStats } from './delivery-stats.ts'
 import { Duplicates } from './duplicates.ts'
 import type { Feed, FeedListener } from './feed.ts'
+import { GapWatch } from './gap-watch.ts'
 import { DeliveredMessage, type MessageOwner } from './message.ts'
-import type { Where } from './where.ts'
-
-export interface DeliveryStats {
-  delivered: number
-  redelivered: number
-  expired: number
-  acknowledged: number
-  /** Not handed over, because a message with the same idempotency id was. */
-  duplicates: number
-  /** Times that a consumer was seen to be behind what is kept in memory. */
-  slow: number
-  /** Messages that used up their hand-overs. */
-  deadLetters: number
-}
+import { ParkedLane } from './parked-lane.ts'
+import { type ParkedRow, ParkedRows } from './parked-rows.ts'
+import type { SubscriptionInit } from './subscription-init.ts'
 
 export interface SubscriptionComponents {
   readonly store: Store
@@ -53,35 +41,6 @@ export interface SubscriptionComponents {
   readonly stats: DeliveryStats
 }
 
-export interface SubscriptionInit {
-  readonly filter: string
-  readonly durable: string | undefined
-  readonly autoAck: boolean
-  readonly maxInFlight: number
-  readonly ackTimeoutMs: number
-  /** 0: no limit. */
-  readonly maxDeliveries: number
-  readonly retry: SubscribeOptions['retry']
-  /** Channel of its dead letters; of a durable one. */
-  readonly deadLetters: string | undefined
-  readonly onDeadLetter: (letter: DeadLetter) => void
-  readonly gapTimeoutMs: number
-  readonly onGap: 'wait' | 'skip'
-  readonly createdAt: number
-  /** What was born before, by the local clock, is not handed over. */
-  readonly notBefore: number
-  readonly matches: (topic: string) => boolean
-  readonly where: readonly WhereFilter[] | undefined
-  /** `where`, compiled. */
-  readonly passes: Where | undefined
-  /** Stores the cursor, joins the channels, gives the lanes their place. */
-  readonly open: (subscription: OpenSubscription) => Promise<void>
-  /** A durable one goes on without a gap that lasted too long, where it may. */
-  readonly giveUp: (hole: Hole) => void
-  /** Undoes `open`; called once. */
-  readonly close: (subscription: OpenSubscription) => Promise<void>
-}
-
 /** A subscription that someone consumes. */
 export class OpenSubscription implements Subscription, FeedListener, MessageOwner {
   readonly filter: string
@@ -90,26 +49,36 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
   readonly events: Emitter<SubscriptionEvents>
   readonly epoch: string
   readonly #components: SubscriptionComponents
-  readonly #init: SubscriptionInit
+  readonly #init: SubscriptionInit<OpenSubscription>
   readonly #consumer: Consumer
   readonly #lanes = new Map<string, ChannelLane>()
   /** Lanes that may have something, next one first. */
   readonly #readable = new Set<ChannelLane>()
-  /** Holes that were reported, by log and place. */
-  readonly #reported = new Set<string>()
+  readonly #gaps: GapWatch
   readonly #duplicates: Duplicates
+  /** Of a durable one. */
+  readonly #parked: ParkedLane | undefined
   #slow = false
   /** The write of acknowledgements whose failure is looked after. */
   #watched: Promise<void> | undefined
   #stopped: Promise<void> | undefined
 
-  constructor(components: SubscriptionComponents, init: SubscriptionInit) {
+  constructor(components: SubscriptionComponents, init: SubscriptionInit<OpenSubscription>) {
     this.#components = components
     this.#init = init
     this.filter = init.filter
     this.durable = init.durable
     this.epoch = components.store.epoch
     this.#duplicates = new Duplicates(components.clock)
+    this.#parked = this.#createParked()
+    this.#gaps = new GapWatch(
+      { ...components, lanes: this.#lanes },
+      {
+        ...init,
+        stalled: (gap) => this.events.emit('stalled', gap),
+        skipped: (gap) => this.events.emit('gap', gap)
+      }
+    )
     this.events = new Emitter((error) =>
       components.logger.error({ err: error, filter: init.filter }, 'a subscription listener threw')
     )
@@ -145,8 +114,9 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
 
   inFlight(id: string): Message | undefined {
     const { channel, publisher, sequence, session } = parseMessageId(id)
+    const parked = this.#parked?.find(id)
     const ledger = this.#lanes.get(channel)?.ledger
-    if (ledger === undefined) return undefined
+    if (parked !== undefined || ledger === undefined) return parked
     for (const { dueAt, held } of ledger.entries()) {
       if (dueAt === Infinity || held.sequence !== sequence || held.session !== session) continue
       if (held.publisher === publisher) return held
@@ -167,7 +137,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       open: true,
       inFlight,
       lag,
-      gaps: this.#holes().map((hole) => gapOf(hole, 'missing')),
+      gaps: this.#gaps.missing(),
       createdAt: new Date(this.#init.createdAt),
       channels: [...this.#lanes.keys()],
       where: this.#init.where
@@ -212,6 +182,16 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     })
     this.#lanes.set(channel, lane)
     this.#wake(lane)
+  }
+
+  /** Reads what is parked. */
+  async loadParked(): Promise<void> {
+    await this.#parked?.load()
+  }
+
+  /** A message was parked, and is on disk. */
+  park(key: string, row: ParkedRow): void {
+    this.#parked?.add(key, row)
   }
 
   hasLane(channel: string): boolean {
@@ -265,7 +245,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       }
       ledger.touch()
     }
-    this.#tickGaps(now)
+    this.#parked?.tick()
+    this.#gaps.tick()
   }
 
   // ---- messages ----
@@ -311,14 +292,18 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     onDeadLetter(letter)
   }
 
+  /** What was handed over left room, which any lane may wait for. */
   #roomLeft(): void {
-    for (const lane of this.#lanes.values()) this.#wake(lane)
+    for (const lane of this.#lanes.values()) this.#readable.add(lane)
+    this.#consumer.wake()
   }
 
   #take(): DeliveredMessage | undefined {
     if (this.#stopped !== undefined) return undefined
     const { ackTimeoutMs } = this.#init
     const { stats } = this.#components
+    const parked = this.#takeParked()
+    if (parked !== undefined) return parked
     for (const lane of this.#readable) {
       const { ledger } = lane
       const message = lane.next()
@@ -341,8 +326,43 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     return undefined
   }
 
+  #takeParked(): DeliveredMessage | undefined {
+    const parked = this.#parked
+    if (parked === undefined || parked.size === 0) return undefined
+    const message = parked.next()
+    if (message === undefined) return undefined
+    this.#components.stats.delivered++
+    if (message.attempt > 1) this.#components.stats.redelivered++
+    return message
+  }
+
+  #createParked(): ParkedLane | undefined {
+    const { clock, stats, store } = this.#components
+    const { ackTimeoutMs, maxDeliveries, maxInFlight } = this.#init
+    if (this.durable === undefined) return undefined
+    const rows = new ParkedRows(store, this.durable)
+    return new ParkedLane(
+      { clock, rows },
+      {
+        epoch: this.epoch,
+        maxDeliveries: maxDeliveries || Infinity,
+        ackTimeoutMs,
+        hasRoom: (more) => this.#inFlight() + more <= maxInFlight,
+        bury: (message, attempts, failure) => this.#bury(message, { ...failure, attempts }),
+        onReadable: () => this.#roomLeft(),
+        onAcknowledged: () => {
+          stats.acknowledged++
+        },
+        onExpired: () => {
+          stats.expired++
+        },
+        onError: (error) => this.#laneFailed(error)
+      }
+    )
+  }
+
   #inFlight(): number {
-    let size = 0
+    let size = this.#parked?.inFlight ?? 0
     for (const lane of this.#lanes.values()) size += lane.ledger?.size ?? 0
     return size
   }
@@ -354,6 +374,10 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
 
   #autoAcknowledge(message: DeliveredMessage): void {
     if (this.durable === undefined || this.#stopped !== undefined) return
+    if (this.#parked?.owns(message) === true) {
+      this.#parked.acknowledge(message).catch((error: unknown) => this.#laneFailed(error))
+      return
+    }
     const lane = this.#lanes.get(message.candidate.entry.channel)
     if (lane === undefined) return
     const written = this.#acknowledgeIn(lane, message)
@@ -372,7 +396,11 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     const longest = Math.min(minMs * 2 ** (message.attempt - 1), maxMs)
     const delayMs = jitter(this.#components.random, longest)
     const failure = { reason: 'handler error' as const, error: textOf(error) }
-    this.#giveBack(message, delayMs, failure).catch((cause: unknown) => this.#laneFailed(cause))
+    const back =
+      this.#parked?.owns(message) === true
+        ? this.#parked.giveBack(message, delayMs, failure)
+        : this.#giveBack(message, delayMs, failure)
+    back.catch((cause: unknown) => this.#laneFailed(cause))
   }
 
   #retry(lane: ChannelLane, offset: number, delayMs: number, failure: Failure): void {
@@ -387,39 +415,6 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     const failure = toSkeinError(error)
     this.#components.logger.warn({ err: error, filter: this.filter }, 'a subscription met an error')
     if (!failure.retryable) this.#fail(failure)
-  }
-
-  // ---- gaps ----
-
-  #holes(): Hole[] {
-    const holes: Hole[] = []
-    for (const lane of this.#lanes.values()) {
-      for (const hole of this.#components.gaps.in(lane.channel)) {
-        if (lane.side?.hasSkipped(hole) !== true) holes.push(hole)
-      }
-    }
-    return holes
-  }
-
-  #tickGaps(now: number): void {
-    const holes = this.#holes()
-    if (holes.length === 0) {
-      this.#reported.clear()
-      return
-    }
-    for (const hole of holes) {
-      const key = `${hole.publisher}/${hole.session}/${hole.from}-${hole.to}/${hole.channel}`
-      if (now - hole.since < this.#init.gapTimeoutMs || this.#reported.has(key)) continue
-      const side = this.#lanes.get(hole.channel)?.side
-      if (side === undefined) {
-        this.#reported.add(key)
-        this.events.emit('stalled', gapOf(hole, 'missing'))
-        if (this.#init.onGap === 'skip') this.#init.giveUp(hole)
-      } else {
-        this.events.emit('gap', gapOf(hole, 'skipped'))
-        side.skip(hole)
-      }
-    }
   }
 
   // ---- the end ----
@@ -439,6 +434,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     this.#consumer.end(error)
     try {
       for (const lane of this.#lanes.values()) await lane.close()
+      await this.#parked?.close()
     } catch (cause) {
       this.#components.logger.warn(
         { err: cause },
@@ -460,8 +456,4 @@ function givenBack(): SkeinError {
     'ERR_MESSAGE_UNKNOWN',
     'the subscription was stopped: its messages were given back'
   )
-}
-
-function gapOf({ channel, publisher, session, from, to }: Hole, reason: Gap['reason']): Gap {
-  return { channel, publisher, session, from, to, reason }
 }

@@ -21,18 +21,17 @@ import type {
   WhereFilter
 } from './contract.ts'
 import { deadLetterChannel } from './dead-letter.ts'
+import { DeadLetters } from './dead-letters.ts'
 import type { Decoder } from './decoder.ts'
+import type { DeliveryStats } from './delivery-stats.ts'
 import type { Feed } from './feed.ts'
 import type { Interest, Interests } from './interests.ts'
+import { ParkedRows } from './parked-rows.ts'
 import { PayloadFields } from './payload-fields.ts'
 import { Registered } from './registered.ts'
 import { assertAlike, assertName, defaultFrom, limitsOf, sinceOf, whereOf } from './registration.ts'
 import { startCursor } from './start-cursor.ts'
-import {
-  type DeliveryStats,
-  OpenSubscription,
-  type SubscriptionComponents
-} from './subscription.ts'
+import { OpenSubscription, type SubscriptionComponents } from './subscription.ts'
 import { compileWhere } from './where.ts'
 
 export interface SubscriptionsComponents {
@@ -105,6 +104,7 @@ export class Subscriptions {
   readonly #names = new Map<string, OpenSubscription>()
   /** Durable subscriptions keep their channels joined whether open or not. */
   readonly #registered = new Map<string, Interest>()
+  readonly deadLetters: DeadLetters
   readonly #durable: Registered
   #ticker: Timer | undefined
   #stopped = false
@@ -119,6 +119,10 @@ export class Subscriptions {
     this.#init = init
     this.#emitter = emitter
     this.#durable = new Registered(components)
+    this.deadLetters = new DeadLetters(components, {
+      self: init.self,
+      onParked: (name, key, row) => this.#names.get(name)?.park(key, row)
+    })
   }
 
   get events(): Events<SubscriptionsEvents> {
@@ -240,6 +244,7 @@ export class Subscriptions {
     if (this.#durable.find(name) === undefined) throw unknown(name)
     if (this.#names.has(name)) throw inUse(name)
     await this.#components.store.unregister(name)
+    await new ParkedRows(this.#components.store, name).clear()
     this.#release(name)
     this.#emitter.emit('unregistered', { name })
   }
@@ -261,6 +266,12 @@ export class Subscriptions {
       }
     }
     return skipped
+  }
+
+  /** See `DeadLetters.redrive`. Throws ERR_SUBSCRIPTION_UNKNOWN. */
+  async redrive(name: string, ids?: readonly string[]): Promise<number> {
+    if (this.#durable.find(name) === undefined) throw unknown(name)
+    return this.deadLetters.redrive(name, ids)
   }
 
   // ---- opening and closing ----
@@ -309,6 +320,7 @@ export class Subscriptions {
         cursors?.get(channel) ?? (await this.#cursorFor(opened, channel, cursors === undefined))
       subscription.addLane(channel, cursor)
     }
+    await subscription.loadParked()
   }
 
   /** The stored cursors of a durable subscription, which is registered with its first ones where it is new. */

@@ -1,6 +1,7 @@
 import type { Events } from '../core/events.ts'
 import type {
   DeadLetter,
+  DeadLetterEntry,
   Gap,
   HistoryOptions,
   Message,
@@ -19,6 +20,7 @@ export type {
   StreamMetadata
 } from '../streams/contract.ts'
 export type {
+  DeadLetterEntry,
   From,
   Gap,
   HistoryOptions,
@@ -276,6 +278,17 @@ export interface SkeinNode extends Events<NodeEvents> {
    * Resolves to them. Throws ERR_SUBSCRIPTION_UNKNOWN.
    */
   skipGaps(name: string): Promise<Gap[]>
+  /**
+   * Dead letters of this node's durable subscriptions that were not redriven, oldest first within a subscription.
+   * `limit`: default and at most 1,000.
+   */
+  deadLetters(query?: { subscription?: string; limit?: number }): Promise<DeadLetterEntry[]>
+  /**
+   * Offers dead letters again to the subscription that they failed at, and to no other: all of them, or those of
+   * `ids`. Resolves to how many. They are dead letters no more, whatever becomes of them. Rejects with
+   * ERR_SUBSCRIPTION_UNKNOWN, ERR_MESSAGE_UNKNOWN, and ERR_BUSY where no more may wait at the subscription.
+   */
+  redrive(subscription: string, ids?: readonly string[]): Promise<number>
   /** Every durable subscription of the mesh that this node knows of, its own included. */
   subscribers(): Promise<SubscriberStatus[]>
   status(): NodeStatus

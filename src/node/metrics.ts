@@ -1,6 +1,6 @@
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import type { Transport } from '../mesh/contract.ts'
-import type { DeliveryStats } from '../delivery/subscription.ts'
+import type { DeliveryStats } from '../delivery/delivery-stats.ts'
 import type { Gaps } from '../replication/gaps.ts'
 import type { Engine } from './engine.ts'
 import { meshCounters, meshGauges, type MeshMetricsComponents } from './mesh-metrics.ts'

@@ -2,6 +2,7 @@ import { SkeinError } from '../core/errors.ts'
 import type { Emitter, Listener } from '../core/events.ts'
 import { VERSION } from '../core/version.ts'
 import type {
+  DeadLetterEntry,
   Gap,
   HistoryOptions,
   Message,
@@ -160,6 +161,14 @@ export class Node implements SkeinNode {
 
   skipGaps(name: string): Promise<Gap[]> {
     return this.#engine.subscriptions.skipGaps(name)
+  }
+
+  deadLetters(query: { subscription?: string; limit?: number } = {}): Promise<DeadLetterEntry[]> {
+    return this.#engine.subscriptions.deadLetters.list(query)
+  }
+
+  redrive(subscription: string, ids?: readonly string[]): Promise<number> {
+    return this.#engine.subscriptions.redrive(subscription, ids)
   }
 
   async subscribers(): Promise<SubscriberStatus[]> {

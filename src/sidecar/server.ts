@@ -9,6 +9,7 @@ import type { Logger } from '../core/logger.ts'
 import type { SkeinNode } from '../node/contract.ts'
 import { createAccess, isLoopback } from './access.ts'
 import type { Access } from './access.ts'
+import { addDeadLetterRoutes } from './dead-letter-routes.ts'
 import { OpenSubscriptions } from './open-subscriptions.ts'
 import { addHistoryRoute } from './history-route.ts'
 import { errorOfRequest, problemHeaders, problemOf } from './problem.ts'
@@ -57,7 +58,11 @@ const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^\/v1\/subscriptions$/, 'GET'],
   [/^\/v1\/subscriptions\/[^/]+$/, 'GET, PUT, DELETE'],
   [/^\/v1\/subscriptions\/[^/]+\/(pull|ack|skip)$/, 'POST'],
-  [/^\/(v1\/status|v1\/peers|v1\/topics|v1\/outbox|v1\/history|metrics|healthz|readyz)$/, 'GET']
+  [/^\/v1\/dlq\/[^/]+\/redrive$/, 'POST'],
+  [
+    /^\/(v1\/dlq|v1\/status|v1\/peers|v1\/topics|v1\/outbox|v1\/history|metrics|healthz|readyz)$/,
+    'GET'
+  ]
 ]
 
 function assertInit(init: SidecarInit): void {
@@ -183,6 +188,7 @@ class HttpSidecar implements Sidecar {
     addSubscribeRoute(this.#app, { node, logger, subscriptions, signal })
     addSubscriptionRoutes(this.#app, { node, subscriptions, signal })
     addHistoryRoute(this.#app, { node, signal })
+    addDeadLetterRoutes(this.#app, { node, signal })
     addStatusRoutes(this.#app, { node })
   }
 

@@ -1,44 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
-import type {
-  DeadLetter,
-  Message,
-  SubscribeOptions,
-  Subscription
-} from '../../src/delivery/contract.ts'
+import type { DeadLetter, Message } from '../../src/delivery/contract.ts'
 import { openMemory } from '../../src/store/directory.ts'
 import { EngineMesh } from '../fixtures/engine-mesh.ts'
-import { type LoneEngine, type LoneEngineInit, createLoneEngine } from '../fixtures/lone-engine.ts'
-import { settled } from '../fixtures/manual-clock.ts'
-
-async function lone(init: LoneEngineInit = {}): Promise<LoneEngine> {
-  const node = await createLoneEngine(init)
-  onTestFinished(() => node.engine.stop())
-  return node
-}
-
-async function opened(
-  { engine }: LoneEngine,
-  options: SubscribeOptions = {},
-  filter = 'a/#'
-): Promise<Subscription> {
-  const subscription = engine.subscriptions.subscribe(filter, { durable: 's', ...options })
-  await subscription.ready
-  return subscription
-}
-
-/** What can be had now, without waiting. */
-async function drain(subscription: Subscription): Promise<Message[]> {
-  const messages: Message[] = []
-  for (let quiet = 0; quiet < 6;) {
-    const more = await subscription.pull(1000, 0)
-    messages.push(...more)
-    quiet = more.length === 0 ? quiet + 1 : 0
-    await settled()
-  }
-  return messages
-}
+import { createLoneEngine, type LoneEngine } from '../fixtures/lone-engine.ts'
+import { drain, lone, opened } from './durable-consumer.ts'
 
 async function lettersOf(node: LoneEngine, channel = '$dlq/lone.s'): Promise<Message[]> {
   const all = node.engine.subscriptions.subscribe(`${channel}/#`, { from: 'earliest' })

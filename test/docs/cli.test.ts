@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
 import { addBench } from '../../src/cli/bench.ts'
+import { addDlq } from '../../src/cli/dlq.ts'
 import { addDoctor } from '../../src/cli/doctor.ts'
 import { addHistory } from '../../src/cli/history.ts'
 import { addKey } from '../../src/cli/key.ts'
@@ -25,6 +26,7 @@ const adders = {
   addHistory,
   addStatus,
   addSubscriptions,
+  addDlq,
   addKey,
   addDoctor,
   addBench,
@@ -39,7 +41,7 @@ function commands(): Map<string, Command> {
   const visit = (command: Command, name: string): void => {
     for (const sub of command.commands) {
       const full = `${name} ${sub.name()}`
-      if (full !== 'skein key') found.set(full, sub)
+      if (full !== 'skein key' && full !== 'skein dlq') found.set(full, sub)
       visit(sub, full)
     }
   }

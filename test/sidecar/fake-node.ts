@@ -21,6 +21,8 @@ import type {
 } from '../../src/node/contract.ts'
 import { LIMITS } from '../../src/core/limits.ts'
 import type { SubscriptionEvents } from '../../src/delivery/contract.ts'
+import { topicMatches } from '../../src/wire/topic.ts'
+import { FakeDeadLetters } from './fake-dead-letters.ts'
 import { BEN, FakeInbox, bytesOf, subscriberAtBen } from './fake-inbox.ts'
 
 export const PEER = '12D3KooWFakeFakeFakeFakeFakeFakeFakeFakeFakeFakeFake'
@@ -45,16 +47,6 @@ interface Durable {
   /** offset -> attempts so far */
   readonly attempts: Map<number, number>
   open: FakeSubscription | undefined
-}
-
-function matches(filter: string, topic: string): boolean {
-  const levels = topic.split('/')
-  const parts = filter.split('/')
-  for (const [i, part] of parts.entries()) {
-    if (part === '#') return true
-    if (i >= levels.length || (part !== '+' && part !== levels[i])) return false
-  }
-  return parts.length === levels.length
 }
 
 const isAborted = (signal: AbortSignal | undefined): boolean => signal?.aborted ?? false
@@ -126,7 +118,7 @@ class FakeSubscription implements Subscription {
     while (messages.length < max && this.#offset < log.length) {
       if (this.#state !== undefined && this.#flight.size >= this.#maxInFlight) break
       const stored = log[this.#offset++] as Stored
-      if (!matches(this.filter, stored.topic) || this.#state?.done.has(stored.offset)) continue
+      if (!topicMatches(this.filter, stored.topic) || this.#state?.done.has(stored.offset)) continue
       messages.push(this.#hand(stored))
     }
     return messages
@@ -215,6 +207,7 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
   readonly handleStream = notNeeded
   readonly openStream = notNeeded
   readonly history = notNeeded
+  readonly dead = new FakeDeadLetters()
   /** What durable subscriptions wait for, by name. */
   readonly gaps = new Map<string, Gap[]>()
 
@@ -358,6 +351,14 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
     const gaps = this.gaps.get(name) ?? []
     this.gaps.set(name, [])
     return gaps.map((gap) => ({ ...gap, reason: 'skipped' }))
+  }
+
+  async deadLetters(query = {}) {
+    return this.dead.list(query)
+  }
+
+  async redrive(name: string, ids?: readonly string[]) {
+    return this.dead.redrive(this.durables.has(name), ids)
   }
 
   async subscribers(): Promise<SubscriberStatus[]> {
