@@ -39,6 +39,8 @@ export interface DisseminationComponents {
 export interface DisseminationInit {
   readonly onDropped: (peer: PeerId, channel: string, bytes: number) => void
   readonly onRejected: (peer: PeerId) => void
+  /** Identity of a frame by its head; default `frameId`. Nodes that share a process may share what they found. */
+  readonly idOf?: ((bytes: Uint8Array, headLength: number) => string) | undefined
 }
 
 /** A whole frame as it came from a neighbour. */
@@ -129,7 +131,7 @@ export class Dissemination {
   broadcast(channel: string, frame: Frame): void {
     // A copy: gossip keeps heads for seconds, and a view would keep the whole frame with it.
     const head = Uint8Array.prototype.slice.call(frame.bytes, 0, frame.headLength)
-    this.#seen.add(frameId(head))
+    this.#seen.add(this.#idOf(frame.bytes, frame.headLength))
     const pushed =
       frame.bytes.length <= LIMITS.pushBytes &&
       this.#push(this.#targets(channel), channel, { ...frame, via: 0 })
@@ -150,7 +152,7 @@ export class Dissemination {
     this.counters.framesReceived++
     this.counters.bytesReceived += arrival.bytes.length
     if (!this.joined.has(arrival.channel)) return
-    const id = frameId(arrival.bytes.subarray(0, arrival.headLength))
+    const id = this.#idOf(arrival.bytes, arrival.headLength)
     if (this.#seen.has(id)) {
       this.#duplicate(link, arrival)
       return
@@ -189,6 +191,10 @@ export class Dissemination {
   meshChanged(channel: string): void {
     if (this.#members(channel).length <= DEGREE) return
     for (const link of this.#links.values()) link.unprune(channel)
+  }
+
+  #idOf(bytes: Uint8Array, headLength: number): string {
+    return this.#init.idOf?.(bytes, headLength) ?? frameId(bytes.subarray(0, headLength))
   }
 
   #members(channel: string): Link[] {

@@ -59,6 +59,23 @@ export function frameHeader(
   return header
 }
 
+/** Is it all of what `frameHeader` gives? No control frame looks like that. */
+export function isFrameHeader(bytes: Uint8Array): boolean {
+  return bytes.length === FRAME_HEADER && bytes[LENGTH] === KIND.frame
+}
+
+/** The fields of a frame's header. */
+export function decodeFrameHeader(
+  bytes: Uint8Array
+): Pick<Extract<PushFrame, { kind: 'frame' }>, 'channel' | 'via' | 'headLength'> {
+  const header = Buffer.from(bytes.buffer, bytes.byteOffset, FRAME_HEADER)
+  return {
+    channel: header.readUInt16BE(LENGTH + 1),
+    via: header.readUInt16BE(LENGTH + 3),
+    headLength: header.readUInt16BE(LENGTH + 5)
+  }
+}
+
 function control(kind: number, fixed: number, text: string): Buffer {
   const length = Buffer.byteLength(text)
   const bytes = Buffer.allocUnsafe(LENGTH + 1 + fixed + length)

@@ -44,12 +44,13 @@ export class PushReceiver {
   /** Throws ERR_STREAM on malformed data, after which the stream is of no use. */
   push(chunk: Uint8Array): void {
     for (const frame of this.#decoder.push(chunk)) {
-      if (frame.kind === 'frame') this.#frame(frame)
+      if (frame.kind === 'frame') this.take(frame)
       else this.#control(frame)
     }
   }
 
-  #frame(frame: Extract<PushFrame, { kind: 'frame' }>): void {
+  /** A frame out of the stream. Throws ERR_STREAM where its channel has no name. */
+  take(frame: Extract<PushFrame, { kind: 'frame' }>): void {
     const channel = this.#names.get(frame.channel)
     if (channel === undefined) {
       throw new SkeinError('ERR_STREAM', 'a neighbour sent a frame on a channel it did not name')

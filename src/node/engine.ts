@@ -17,6 +17,7 @@ import { Backfill } from '../replication/backfill.ts'
 import { Gaps } from '../replication/gaps.ts'
 import { Membership } from '../replication/membership.ts'
 import type { PeerDirectory } from '../replication/peer-directory.ts'
+import type { PresenceComponents } from '../replication/presence.ts'
 import { Publisher } from '../replication/publisher.ts'
 import { Receiver, type ReceiverComponents } from '../replication/receiver.ts'
 import { ReplicasHolder } from '../replication/replicas-holder.ts'
@@ -48,8 +49,10 @@ export interface EngineComponents {
   readonly signer: Signer
   /** Opens what is sealed to this node. */
   readonly agreementKey: AgreementKey
-  /** See `ReceiverComponents.verify`. */
-  readonly verify?: ReceiverComponents['verify']
+  /** See `ReceiverComponents.reader`. */
+  readonly reader?: ReceiverComponents['reader']
+  /** See `PresenceComponents.announcementOf`. */
+  readonly announcementOf?: PresenceComponents['announcementOf']
 }
 
 export interface EngineInit {

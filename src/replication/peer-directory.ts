@@ -205,10 +205,11 @@ export class PeerDirectory implements Lifecycle {
     if (this.#state !== 'open' || id === this.#components.transport.self.id) return
     const { clock } = this.#components
     const peer = this.#peer(id)
-    const { bye, intervalMs, ...facts } = said
-    const isNews = peer.facts.name !== facts.name || peer.facts.custodian !== facts.custodian
-    if (facts.addresses.length === 0) facts.addresses = peer.facts.addresses
-    peer.facts = facts
+    const { bye, intervalMs } = said
+    const { addresses, custodian, name } = peer.facts
+    const isNews = name !== said.name || custodian !== said.custodian
+    // As it was decoded, without a copy: a mesh has many peers.
+    peer.facts = said.addresses.length > 0 ? said : { ...said, addresses }
     peer.heardAt = clock.monotonic()
     peer.intervalMs = intervalMs
     peer.lostAt = undefined
@@ -311,7 +312,9 @@ export class PeerDirectory implements Lifecycle {
 
   #entry(peer: Peer): PeerEntry {
     const { connected, facts, id, state } = peer
-    return { ...facts, id, state, connected, lastSeen: this.#seen(peer) }
+    const { addresses, channels, custodian, groups, name, services, session, subscriptions } = facts
+    const said = { name, session, custodian, channels, services, groups, subscriptions, addresses }
+    return { ...said, id, state, connected, lastSeen: this.#seen(peer) }
   }
 
   #self(): PeerEntry {

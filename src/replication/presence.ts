@@ -23,6 +23,8 @@ export interface PresenceComponents {
   readonly receiver: Pick<EphemeralReceiver, 'events'>
   readonly directory: Pick<PeerDirectory, 'heard' | 'presentCount'>
   readonly logger: Logger
+  /** Default `decodeAnnouncement`; nodes that share a process may share what they found. */
+  readonly announcementOf?: typeof decodeAnnouncement | undefined
 }
 
 /** What an announcement says beyond what never changes. */
@@ -138,12 +140,13 @@ export class Presence {
 
   #hear({ channel, messages, publisher }: EphemeralMessages): void {
     if (channel !== PRESENCE_CHANNEL || publisher === this.#components.transport.self.id) return
+    const { announcementOf = decodeAnnouncement } = this.#components
     for (const { payload, suffix } of messages) {
       if (suffix !== `/${publisher}`) {
         this.stats.forged++
         continue
       }
-      const said = decodeAnnouncement(payload)
+      const said = announcementOf(payload)
       if (said === undefined) {
         this.stats.malformed++
         continue

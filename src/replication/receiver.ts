@@ -11,9 +11,9 @@ import { FLAGS, type RecordHead, type SealedRecord } from '../wire/record.ts'
 import { RecentCache } from '../wire/recent-cache.ts'
 import { recordError } from '../wire/protobuf.ts'
 import { sessionMs } from '../wire/session.ts'
-import { openHead, openRecord, verifyHead } from '../wire/sealed-record.ts'
 import type { PulledRecord } from '../wire/sync-frames.ts'
 import type { Membership } from './membership.ts'
+import { createRecordReader, digestKey, type RecordReader } from './record-reader.ts'
 
 export interface ReceiverComponents {
   readonly store: Pick<Store, 'append' | 'prepend' | 'log'>
@@ -21,8 +21,8 @@ export interface ReceiverComponents {
   readonly clock: Clock
   readonly logger: Logger
   readonly hybridClock: HybridClock
-  /** Did its publisher sign it? Default `verifyHead`; nodes that share a process may share what they found. */
-  readonly verify?: ((head: RecordHead) => boolean) | undefined
+  /** Default: one of its own. */
+  readonly reader?: RecordReader | undefined
 }
 
 export interface ReceiverInit {
@@ -73,7 +73,7 @@ export interface ReceiverStats {
 const PENDING_BYTES = 16 * 1024 * 1024
 /** Pulled bytes verified and not yet stored at which the next are waited with: live traffic goes first. */
 const PULLING_BYTES = 2 * 1024 * 1024
-/** Digests remembered: some seconds of traffic at full rate, a megabyte of memory. */
+/** Digests of stored records remembered: some seconds of traffic at full rate, a megabyte of memory. */
 const RECENT_DIGESTS = 8_192
 
 /**
@@ -94,8 +94,7 @@ export class Receiver {
   readonly #components: ReceiverComponents
   readonly #init: ReceiverInit
   readonly #emitter: Emitter<ReceiverEvents>
-  /** Digests with the very signature that was found good for them. */
-  readonly #verified = new RecentCache<string, true>(RECENT_DIGESTS)
+  readonly #reader: RecordReader
   /** Digests of records that were handed to the store. */
   readonly #stored = new RecentCache<string, true>(RECENT_DIGESTS)
   #pendingBytes = 0
@@ -106,6 +105,7 @@ export class Receiver {
     emitter: Emitter<ReceiverEvents>
   ) {
     this.#components = components
+    this.#reader = components.reader ?? createRecordReader()
     this.#init = init
     this.#emitter = emitter
   }
@@ -126,10 +126,10 @@ export class Receiver {
   }
 
   #judgeHead(frame: ReceivedFrame): Verdict {
-    const head = openHead(frame.bytes, { verify: false })
+    const head = this.#reader.head(frame.bytes)
     const { header } = head
     if (header.channel !== frame.channel) return this.#reject()
-    if (!this.#isVerified(head)) return this.#reject()
+    if (!this.#reader.verify(head)) return this.#reject()
     const own = this.#judgeOwn(head, frame.from)
     if (own !== undefined) return own
     this.#components.hybridClock.observe(header.time)
@@ -145,16 +145,17 @@ export class Receiver {
 
   #judgeRecord(frame: ReceivedFrame): Verdict | Promise<Verdict> {
     // The body's hash is checked here, the signature only for a digest that was not verified before.
-    const record = openRecord(frame.bytes, { verify: false })
+    const record = this.#reader.record(frame.bytes)
     const { header } = record
     if (header.channel !== frame.channel) return this.#reject()
-    if (this.#stored.has(digestKey(record))) return this.#duplicate()
-    if (!this.#isVerified(record)) return this.#reject()
+    const isEphemeral = (header.flags & FLAGS.ephemeral) !== 0
+    if (!isEphemeral && this.#stored.has(digestKey(record))) return this.#duplicate()
+    if (!this.#reader.verify(record)) return this.#reject()
     const own = this.#judgeOwn(record, frame.from)
     if (own !== undefined) return own
     checkBody(record)
     this.#components.hybridClock.observe(header.time)
-    if ((header.flags & FLAGS.ephemeral) !== 0) return this.#init.ephemeral(record)
+    if (isEphemeral) return this.#init.ephemeral(record)
     const item = {
       record,
       ageMs: 0,
@@ -190,9 +191,7 @@ export class Receiver {
     headOnly: boolean,
     { log, prepend }: PulledFrom
   ): SealedRecord | RecordHead | undefined {
-    const record = headOnly
-      ? openHead(bytes, { verify: false })
-      : openRecord(bytes, { verify: false })
+    const record = headOnly ? this.#reader.head(bytes) : this.#reader.record(bytes)
     const { header } = record
     const { channel, publisher, session } = header
     if (channel !== log.channel || publisher !== log.publisher || session !== log.session) {
@@ -206,7 +205,7 @@ export class Receiver {
       this.stats.duplicates++
       return undefined
     }
-    if (!this.#isVerified(record)) throw recordError('signature', 'the signature is not valid')
+    if (!this.#reader.verify(record)) throw recordError('signature', 'the signature is not valid')
     if (isWhole(record)) checkBody(record)
     this.#components.hybridClock.observe(header.time)
     return record
@@ -315,15 +314,6 @@ export class Receiver {
     return this.#duplicate()
   }
 
-  #isVerified(head: RecordHead): boolean {
-    const key = proofKey(head)
-    if (this.#verified.has(key)) return true
-    const verify = this.#components.verify ?? verifyHead
-    if (!verify(head)) return false
-    this.#verified.set(key, true)
-    return true
-  }
-
   #holds(head: RecordHead): boolean {
     if (this.#stored.has(digestKey(head))) return true
     const state = this.#components.store.log(logOf(head))
@@ -347,18 +337,6 @@ export class Receiver {
   #count(reason: string): void {
     this.stats.dropped.set(reason, (this.stats.dropped.get(reason) ?? 0) + 1)
   }
-}
-
-/** 16 bytes of a SHA-256 are enough to tell records apart, and half of the memory. */
-function digestKey(head: RecordHead): string {
-  return Buffer.from(head.digest.buffer, head.digest.byteOffset, 16).toString('latin1')
-}
-
-/** With the signature (the last 64 bytes of a head): a true header under a wrong signature is not known good. */
-function proofKey(head: RecordHead): string {
-  const { buffer, byteOffset } = head.bytes
-  const signature = Buffer.from(buffer, byteOffset + head.headLength - 64, 64)
-  return digestKey(head) + signature.toString('latin1')
 }
 
 function isWhole(record: SealedRecord | RecordHead): record is SealedRecord {

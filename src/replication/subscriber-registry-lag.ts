@@ -16,8 +16,8 @@ export interface SubscriberLagComponents {
 interface Mark {
   /** Local wall clock, ms. */
   readonly at: number
-  /** By channel: the offset of the next message. */
-  readonly next: Map<string, number>
+  /** By channel: the offset of the next message. None for the many peers that subscribe to nothing. */
+  next: Map<string, number> | undefined
 }
 
 /**
@@ -39,9 +39,10 @@ export class SubscriberLag {
   /** A peer announced its lags just now. */
   mark(peer: PeerEntry): void {
     const { clock, store, table } = this.#components
-    const next = new Map<string, number>()
+    let next: Map<string, number> | undefined
     for (const subscription of table.of(peer.id)) {
       for (const channel of this.#channelsOf(subscription)) {
+        next ??= new Map()
         if (next.size < LIMITS.channels) next.set(channel, store.journal(channel).next)
       }
     }
@@ -64,7 +65,7 @@ export class SubscriberLag {
     const heard = this.#heard.get(peerId) ?? this.#lastSeen(peerId)
     // One that was not announced began later, or lagged less than all that were.
     if (heard !== undefined && (isAnnounced || createdAt <= heard.at)) return heard
-    const begun = this.#begun.get(subscription) ?? { at: createdAt, next: new Map() }
+    const begun = this.#begun.get(subscription) ?? { at: createdAt, next: undefined }
     this.#begun.set(subscription, begun)
     return begun
   }
@@ -73,7 +74,7 @@ export class SubscriberLag {
   #lastSeen(peerId: PeerId): Mark | undefined {
     const peer = this.#components.directory.get(peerId)
     if (peer === undefined) return undefined
-    const mark = { at: peer.lastSeen, next: new Map<string, number>() }
+    const mark = { at: peer.lastSeen, next: undefined }
     if (peer.state === 'down') this.#remember(peerId, mark)
     return mark
   }
@@ -88,11 +89,12 @@ export class SubscriberLag {
   }
 
   /** Messages of the channel that came in since. The journal is searched once: where it stood does not change. */
-  async #since(channel: string, { at, next }: Mark): Promise<number> {
+  async #since(channel: string, mark: Mark): Promise<number> {
     const { store } = this.#components
-    let from = next.get(channel)
+    let from = mark.next?.get(channel)
     if (from === undefined) {
-      from = await store.seekJournal(channel, at)
+      from = await store.seekJournal(channel, mark.at)
+      const next = (mark.next ??= new Map())
       if (next.size < LIMITS.channels) next.set(channel, from)
     }
     return Math.max(0, store.journal(channel).next - from)
