@@ -2,6 +2,7 @@ import type { Timer } from '../../src/core/clock.ts'
 import { SkeinError } from '../../src/core/errors.ts'
 import type { FrameStream, PeerId } from '../../src/mesh/contract.ts'
 import type { Link, PushSink } from '../../src/mesh/link.ts'
+import { decodeFrameHeader, isFrameHeader } from '../../src/mesh/push-codec.ts'
 import type { PushReceiver } from '../../src/mesh/push-receiver.ts'
 import type { NodeClock } from './contract.ts'
 import type { Pipe } from './pipe.ts'
@@ -13,10 +14,6 @@ const WINDOW_BYTES = 512 * 1024
 const JUDGING_BYTES = 2 * 1024 * 1024
 /** What a message costs beside its own bytes. */
 const OVERHEAD = 40
-/** Length prefix, then the kind; see push-codec.ts. */
-const KIND_AT = 4
-const FRAME_KIND = 0
-const FRAME_HEADER = 11
 
 export interface EndpointInit {
   readonly peer: PeerId
@@ -78,7 +75,7 @@ export class Endpoint implements PushSink {
     // Frames may be late or come twice; what is said about the link itself may not.
     for (let at = 0; at < parts.length; at++) {
       const part = parts[at] as Uint8Array
-      const isFrame = part.length === FRAME_HEADER && part[KIND_AT] === FRAME_KIND
+      const isFrame = isFrameHeader(part)
       this.#send(isFrame ? parts.slice(at, at + 2) : [part], isFrame)
       if (isFrame) at++
     }
@@ -146,9 +143,24 @@ export class Endpoint implements PushSink {
       const { bytes, parts } = this.#arrived.shift() as { parts: Uint8Array[]; bytes: number }
       this.far?.credit(bytes)
       try {
-        for (const part of parts) this.#init.receiver.push(part)
+        this.#take(parts)
       } catch (error) {
         this.#init.onMalformed(error)
+      }
+    }
+  }
+
+  /** Frames go on as the bytes that were sent: through the decoder each node would have a copy of its own. */
+  #take(parts: readonly Uint8Array[]): void {
+    const { receiver } = this.#init
+    for (let at = 0; at < parts.length; at++) {
+      const part = parts[at] as Uint8Array
+      const bytes = parts[at + 1]
+      if (!isFrameHeader(part) || bytes === undefined) receiver.push(part)
+      else {
+        const header = decodeFrameHeader(part)
+        receiver.take({ kind: 'frame', ...header, bytes })
+        at++
       }
     }
   }

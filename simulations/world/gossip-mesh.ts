@@ -1,10 +1,9 @@
 import type { Clock, Timer } from '../../src/core/clock.ts'
 import type { Random } from '../../src/core/random.ts'
 import { shuffled } from '../../src/core/random.ts'
-import type { PeerId, Verdict } from '../../src/mesh/contract.ts'
+import type { PeerId, ReceivedFrame, Verdict } from '../../src/mesh/contract.ts'
 import { DEGREE, type Gossip } from '../../src/mesh/dissemination.ts'
-import { frameId } from '../../src/mesh/network-key.ts'
-import { SeenFrames } from '../../src/mesh/seen-frames.ts'
+import type { Head, Heads } from './heads.ts'
 
 /** gossipsub's own: a mesh of fewer is filled up to the degree, one of more is cut down to it. */
 const LEAST = 6
@@ -16,18 +15,14 @@ const BACKOFF_MS = 60_000
 const TOLD_BEATS = 3
 const LAZY = 6
 const LAZY_SHARE = 0.25
-const SEEN_MS = 120_000
-const SEEN = 16_384
+const REMEMBERED = 16_384
 const CONTROL_BYTES = 64
 /** A head that is under way to a node is not sent to it by others for so long. */
 const COMING_MS = 200
+/** Among many, heads go on so late that those who get the frame meanwhile need not be sent them: well before they are missed. */
+const LAG_MS = 40
 
-/** A head under way. Its id is the same for everyone. */
-export interface Head {
-  readonly channel: string
-  readonly bytes: Uint8Array
-  readonly id: string
-}
+type FrameHandler = (frame: ReceivedFrame) => Verdict | Promise<Verdict>
 
 /** Another node's gossip, as far as it is looked at: what it would throw away is not sent. */
 interface GossipPeer {
@@ -46,6 +41,11 @@ export interface GossipMeshComponents {
 
 export interface GossipMeshInit {
   readonly self: PeerId
+  /** Of all gossip of the world, another in each life. */
+  readonly index: number
+  readonly heads: Heads
+  /** Of a frame that has come. */
+  readonly idOf: (bytes: Uint8Array) => string
   readonly joined: (channel: string) => boolean
   readonly members: (channel: string) => readonly PeerId[]
   readonly peer: (id: PeerId) => GossipPeer | undefined
@@ -63,7 +63,6 @@ export class GossipMesh implements Gossip, GossipPeer {
   readonly #clock: Clock
   readonly #random: Random
   readonly #init: GossipMeshInit
-  readonly #seen: SeenFrames
   readonly #meshes = new Map<string, Set<PeerId>>()
   readonly #backoff = new Map<string, number>()
   readonly #unsettled = new Set<string>()
@@ -71,51 +70,82 @@ export class GossipMesh implements Gossip, GossipPeer {
   readonly #coming = new Map<string, number>()
   #recent: { readonly head: Head; beats: number }[] = []
   #timer: Timer | undefined
+  /** Heads that have not gone on yet, and when they do. */
+  #lagging: { readonly head: Head; readonly from: PeerId | undefined }[] = []
+  #lag: Timer | undefined
 
   constructor({ clock, random }: GossipMeshComponents, init: GossipMeshInit) {
     this.#clock = clock
     this.#random = random
     this.#init = init
-    this.#seen = new SeenFrames(clock, SEEN_MS / 2, SEEN)
   }
 
   stop(): void {
     this.#timer?.cancel()
     this.#timer = undefined
+    this.#lag?.cancel()
+    this.#lag = undefined
+    this.#lagging = []
     this.#recent = []
     this.#unsettled.clear()
   }
 
   publish(channel: string, bytes: Uint8Array): void {
-    const head = { channel, bytes: bytes.slice(), id: frameId(bytes) }
-    this.#seen.add(head.id)
+    const head = this.#init.heads.publish(channel, bytes)
+    head.learn(this.#init.index)
     // Behind the frame, which is written when this turn is over: gossip has to hash and to encode first.
-    this.#clock.soon(() => this.#spread(head, undefined))
+    this.#clock.soon(() => this.#goOn(head, undefined))
+  }
+
+  /** The same handler. The head of a whole frame that it accepts goes on from here, without having come. */
+  following(handler: FrameHandler): FrameHandler {
+    return (frame) => {
+      const verdict = handler(frame)
+      if (!frame.complete) return verdict
+      if (verdict === 'accept') this.#took(frame)
+      else if (typeof verdict !== 'string') {
+        return verdict.then((outcome) => {
+          if (outcome === 'accept') this.#took(frame)
+          return outcome
+        })
+      }
+      return verdict
+    }
+  }
+
+  #took({ bytes, channel }: ReceivedFrame): void {
+    if (this.#init.members(channel).length <= DEGREE) return
+    const id = this.#init.idOf(bytes)
+    const head = this.#init.heads.find(id)
+    if (head === undefined || head.isKnown(this.#init.index)) return
+    this.#coming.delete(id)
+    head.learn(this.#init.index)
+    this.#goOn(head, undefined)
   }
 
   meshPeers(channel: string): readonly PeerId[] {
     return [...(this.#meshes.get(channel) ?? [])]
   }
 
-  knows({ channel, id }: Head): boolean {
-    if (this.#seen.has(id) || !this.#init.joined(channel)) return true
-    return (this.#coming.get(id) ?? 0) > this.#clock.monotonic()
+  knows(head: Head): boolean {
+    if (head.isKnown(this.#init.index) || !this.#init.joined(head.channel)) return true
+    return (this.#coming.get(head.id) ?? 0) > this.#clock.monotonic()
   }
 
   expect({ id }: Head): void {
-    if (this.#coming.size > SEEN) this.#coming.clear()
+    if (this.#coming.size > REMEMBERED) this.#coming.clear()
     this.#coming.set(id, this.#clock.monotonic() + COMING_MS)
   }
 
   receive(from: PeerId, head: Head): void {
     this.#coming.delete(head.id)
     if (this.knows(head)) return
-    this.#seen.add(head.id)
+    head.learn(this.#init.index)
     const verdict = this.#init.judge(from, head)
-    if (verdict === 'accept') this.#spread(head, from)
+    if (verdict === 'accept') this.#goOn(head, from)
     else if (typeof verdict !== 'string') {
       void verdict.then((outcome) => {
-        if (outcome === 'accept') this.#spread(head, from)
+        if (outcome === 'accept') this.#goOn(head, from)
       })
     }
   }
@@ -150,6 +180,20 @@ export class GossipMesh implements Gossip, GossipPeer {
     this.#keepOff(from, channel)
     this.#init.onMeshChange(channel)
     this.membersChanged(channel)
+  }
+
+  #goOn(head: Head, from: PeerId | undefined): void {
+    if (this.#init.members(head.channel).length <= DEGREE) {
+      this.#spread(head, from)
+      return
+    }
+    this.#lagging.push({ head, from })
+    this.#lag ??= this.#clock.after(LAG_MS, () => {
+      this.#lag = undefined
+      const lagging = this.#lagging
+      this.#lagging = []
+      for (const one of lagging) this.#spread(one.head, one.from)
+    })
   }
 
   #spread(head: Head, from: PeerId | undefined): void {
@@ -259,7 +303,7 @@ export class GossipMesh implements Gossip, GossipPeer {
   }
 
   #keepOff(peer: PeerId, channel: string): void {
-    if (this.#backoff.size > SEEN) this.#backoff.clear()
+    if (this.#backoff.size > REMEMBERED) this.#backoff.clear()
     this.#backoff.set(`${channel}/${peer}`, this.#clock.monotonic() + BACKOFF_MS)
   }
 

@@ -10,6 +10,7 @@ import { agreementKeyFromSeed } from '../../src/wire/hpke.ts'
 import { createSigner, SEED_BYTES } from '../../src/wire/signature.ts'
 import type { ScenarioNode } from '../scenario/contract.ts'
 import type { NodeClock, VirtualDisk, VirtualNetwork, VirtualTime } from './contract.ts'
+import type { SharedRecords } from './shared-records.ts'
 import type { SharedSignatures } from './shared-signatures.ts'
 
 export interface SimulatedNodeComponents {
@@ -21,6 +22,7 @@ export interface SimulatedNodeComponents {
   /** A new, empty disk. */
   readonly createDisk: () => VirtualDisk
   readonly signatures: SharedSignatures
+  readonly records: SharedRecords
 }
 
 export interface SimulatedNodeInit {
@@ -192,7 +194,7 @@ export class SimulatedNode {
         logger,
         signer: signatures.signer(createSigner(this.#seed)),
         agreementKey: agreementKeyFromSeed(this.#seed),
-        verify: signatures.verify
+        ...this.#components.records
       },
       this.#engineInit(retention)
     )

@@ -12,8 +12,10 @@ import type {
   VirtualTime,
   WorldComponents
 } from './contract.ts'
+import { Heads } from './heads.ts'
 import { Impairments } from './link-conditions.ts'
 import { VirtualTransport } from './virtual-transport.ts'
+import { createSharedFrameIds } from './shared-records.ts'
 import type { VirtualWires } from './virtual-wires.ts'
 
 const LATENCY_MS = 1
@@ -40,6 +42,9 @@ class Network implements VirtualNetwork, VirtualWires {
   readonly #running = new Map<PeerId, VirtualTransport>()
   readonly #connections = new Set<Connection>()
   #discovering = false
+  readonly heads = new Heads()
+  readonly idOf = createSharedFrameIds()
+  #lifeCount = 0
 
   constructor({ random, time }: WorldComponents, init: VirtualNetworkInit) {
     this.#time = time
@@ -114,6 +119,10 @@ class Network implements VirtualNetwork, VirtualWires {
   remove(transport: VirtualTransport): void {
     const { id } = transport.self
     if (this.#running.get(id) === transport) this.#running.delete(id)
+  }
+
+  nextIndex(): number {
+    return this.#lifeCount++
   }
 
   running(peer: PeerId): VirtualTransport | undefined {

@@ -32,6 +32,7 @@ import type { NodeClock } from './contract.ts'
 import { Endpoint } from './endpoint.ts'
 import { GossipMesh } from './gossip-mesh.ts'
 import type { Pipe } from './pipe.ts'
+import { plainBytes } from './shared-records.ts'
 import { Silence } from './silence.ts'
 import type {
   VirtualTransportComponents,
@@ -58,6 +59,7 @@ export class VirtualTransport implements Transport {
   readonly events: Emitter<TransportEvents>
   readonly clock: NodeClock
   readonly gossip: GossipMesh
+  readonly address: string
   paused = false
   readonly #random: Random
   readonly #wires: VirtualWires
@@ -86,6 +88,7 @@ export class VirtualTransport implements Transport {
     this.name = init.name
     this.#most = init.neighboursMost
     this.self = new Identity(init.privateKey)
+    this.address = `/virtual/${init.name}/p2p/${this.self.id}`
     this.events = new Emitter((error) => {
       throw error
     })
@@ -96,7 +99,8 @@ export class VirtualTransport implements Transport {
       {
         onDropped: (peer, channel, bytes) =>
           this.events.emit('frame:dropped', { peer, channel, bytes }),
-        onRejected: (peer) => this.blame(peer)
+        onRejected: (peer) => this.blame(peer),
+        idOf: components.wires.idOf
       }
     )
     this.#dialler = new Dialler(
@@ -108,10 +112,6 @@ export class VirtualTransport implements Transport {
         wants: () => this.#neighbours.size < init.neighbours
       }
     )
-  }
-
-  get address(): string {
-    return `/virtual/${this.name}/p2p/${this.self.id}`
   }
 
   async start(): Promise<void> {
@@ -204,11 +204,12 @@ export class VirtualTransport implements Transport {
   }
 
   onFrame(handler: (frame: ReceivedFrame) => Verdict | Promise<Verdict>): void {
-    this.#dissemination.handler = handler
+    this.#dissemination.handler = this.gossip.following(handler)
   }
 
   broadcast(channel: string, frame: Frame): void {
-    if (this.#state === 'running') this.#dissemination.broadcast(channel, frame)
+    if (this.#state !== 'running') return
+    this.#dissemination.broadcast(channel, { ...frame, bytes: plainBytes(frame.bytes) })
   }
 
   room(channel: string): Promise<void> | undefined {
@@ -225,9 +226,7 @@ export class VirtualTransport implements Transport {
     options: { signal?: AbortSignal; timeoutMs?: number } = {}
   ): Promise<FrameStream> {
     const { signal, timeoutMs = STREAM_OPEN_MS } = options
-    if (signal?.aborted === true) {
-      throw new SkeinError('ERR_ABORTED', 'opening the stream was aborted')
-    }
+    if (signal?.aborted === true) throw new SkeinError('ERR_ABORTED', 'opening was aborted')
     const neighbour = this.#neighbours.get(peer)
     if (neighbour === undefined) {
       throw new SkeinError('ERR_PEER_UNREACHABLE', `peer ${peer} is not connected`, {
@@ -337,6 +336,9 @@ export class VirtualTransport implements Transport {
       { clock: this.clock, random: this.#random },
       {
         self: this.self.id,
+        index: this.#wires.nextIndex(),
+        heads: this.#wires.heads,
+        idOf: (bytes) => this.#wires.idOf(bytes, bytes.length),
         joined: (channel) => this.#dissemination.joined.has(channel),
         members: (channel) => this.members(channel),
         peer: (id) => (this.#neighbours.has(id) ? this.#wires.running(id)?.gossip : undefined),

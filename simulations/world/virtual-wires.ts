@@ -2,6 +2,7 @@ import type { Random } from '../../src/core/random.ts'
 import type { PeerId } from '../../src/mesh/contract.ts'
 import type { DialResult } from '../../src/mesh/dialler.ts'
 import type { NodeClock } from './contract.ts'
+import type { Heads } from './heads.ts'
 import type { VirtualTransport } from './virtual-transport.ts'
 
 /** What a transport asks of its network. */
@@ -12,6 +13,11 @@ export interface VirtualWires {
   /** Connects the two before it resolves. Never rejects. */
   dial(from: VirtualTransport, address: string, timeoutMs: number): Promise<DialResult>
   running(peer: PeerId): VirtualTransport | undefined
+  readonly heads: Heads
+  /** A number that no other life of this world has, nor had. */
+  nextIndex(): number
+  /** Identity of a frame. */
+  readonly idOf: (bytes: Uint8Array, headLength: number) => string
 }
 
 export interface VirtualTransportComponents {

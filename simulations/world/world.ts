@@ -1,6 +1,7 @@
 import type { Random } from '../../src/core/random.ts'
 import type { NetworkBase } from '../scenario/contract.ts'
 import type { VirtualDisk, VirtualNetwork, VirtualTime } from './contract.ts'
+import { createSharedRecords, type SharedRecords } from './shared-records.ts'
 import { createSharedSignatures, type SharedSignatures } from './shared-signatures.ts'
 import { createVirtualDisk } from './virtual-disk.ts'
 import { createVirtualNetwork } from './virtual-network.ts'
@@ -19,16 +20,19 @@ export interface World {
   readonly time: VirtualTime
   readonly network: VirtualNetwork
   readonly signatures: SharedSignatures
+  readonly records: SharedRecords
   /** `name` tells its generator from others. */
   readonly createDisk: (name: string, sizeBytes: number | undefined) => VirtualDisk
 }
 
 export function createWorld({ neighbours, network, random }: WorldInit): World {
   const time = createVirtualTime()
+  const signatures = createSharedSignatures()
   return {
     time,
     network: createVirtualNetwork({ time, random: random('network') }, { ...network, neighbours }),
-    signatures: createSharedSignatures(),
+    signatures,
+    records: createSharedRecords(signatures),
     createDisk: (name, sizeBytes) =>
       createVirtualDisk({ random: random(`disk ${name}`) }, { sizeBytes })
   }
