@@ -14,6 +14,7 @@ interface PubOptions extends ClientOptions, MessageOptions {
   readonly lines?: boolean
   readonly count?: string
   readonly priority?: string
+  readonly deliverAt?: string
   readonly id?: string
   readonly confirm?: string
 }
@@ -27,9 +28,18 @@ interface Published {
 function publishHeaders(options: PubOptions): Record<string, string> {
   const headers = messageHeaders(options)
   if (options.priority !== undefined) headers['skein-priority'] = options.priority
+  if (options.deliverAt !== undefined) {
+    headers['skein-deliver-at'] = deliverAtHeader(options.deliverAt)
+  }
   if (options.confirm !== undefined) headers['skein-confirm'] = confirmHeader(options.confirm)
   if (options.id !== undefined) headers['skein-id'] = headerValue(options.id)
   return headers
+}
+
+/** A time as it is, or that so much later than now. */
+function deliverAtHeader(text: string): string {
+  if (/^\d{4}-/.test(text)) return text
+  return new Date(Date.now() + parseDuration(text, '--deliver-at')).toISOString()
 }
 
 /** On the command line a time may have a unit; the header counts in seconds. */
@@ -153,6 +163,7 @@ export function addPub(program: Command): void {
       .option('--count <n>', 'publish it n times; with --lines, only the first n lines')
       .option('--key <key>', 'key, for last-value retention')
       .option('--ttl <duration>', 'do not deliver once older (500ms, 60s; bare = seconds)')
+      .option('--deliver-at <time>', 'not before this time, or so much later than now (5m)')
       .option('--priority <0-9>', 'carried with the message; nothing is ordered by it')
       .option('--id <id>', 'idempotency id: within 10 minutes, the same id is the same message')
       .option('--confirm <when>', 'stored (on disk here, default), sent, or replicas=2[;timeout=5]')

@@ -46,6 +46,15 @@ export interface ChannelLaneInit {
   readonly onDuplicate: () => void
   /** Writes the dead letter of a message whose hand-overs are used up. */
   readonly bury: (message: DeliveredMessage, attempts: number, failure: Failure) => Promise<void>
+  /**
+   * Parks a message until `dueAt` (wall clock, ms), with so many hand-overs behind it. Resolves when it is on disk;
+   * undefined where no more may wait.
+   */
+  readonly park: (
+    candidate: Candidate,
+    dueAt: number,
+    attempts: number
+  ) => Promise<void> | undefined
   /** A message is in flight no more. */
   readonly onBuried: () => void
   readonly onError: (error: unknown) => void
@@ -53,6 +62,9 @@ export interface ChannelLaneInit {
 
 /** A dead letter that could not be written is tried again after this time, ms. */
 const BURY_AGAIN_MS = 1000
+
+/** What waits so long for its next hand-over does not wait in flight, and survives a restart, ms. */
+const PARK_MS = 1000
 
 /** One channel of one subscription: where it reads, what it handed over, what it passed over. */
 export class ChannelLane {
@@ -139,6 +151,15 @@ export class ChannelLane {
       await this.#bury(entry, failure)
       return
     }
+    if (delayMs >= PARK_MS) {
+      const { candidate } = entry.held
+      const parked = this.#init.park(candidate, this.#clock.now() + delayMs, entry.attempt)
+      if (parked !== undefined) {
+        ledger.exhaust(entry)
+        await this.#leave(ledger, entry, parked)
+        return
+      }
+    }
     const dueAt = this.#clock.monotonic() + delayMs
     await ledger.retry(entry, dueAt)
     this.#wakeAt(dueAt)
@@ -187,6 +208,22 @@ export class ChannelLane {
     const over = (): void => void this.#burials.delete(burial)
     burial.then(over, over)
     return burial
+  }
+
+  /** The message keeps the cursor until its copy is on disk; whoever parks it tries again. */
+  #leave(
+    ledger: Ledger<DeliveredMessage>,
+    entry: InFlight<DeliveredMessage>,
+    parked: Promise<void>
+  ): Promise<void> {
+    const leaving = parked.then(async () => {
+      await this.#finish(ledger, entry.offset)
+      this.#init.onBuried()
+    })
+    this.#burials.add(leaving)
+    const over = (): void => void this.#burials.delete(leaving)
+    leaving.then(over, over)
+    return leaving
   }
 
   async #writeDeadLetter(entry: InFlight<DeliveredMessage>, failure: Failure): Promise<void> {
@@ -249,12 +286,34 @@ export class ChannelLane {
         continue
       }
       const { attempt } = permit
+      const { deliverAt } = candidate.message
+      if (deliverAt !== undefined && deliverAt > this.#clock.now()) {
+        if (this.#postpone(ledger, candidate, { attempts: attempt - 1, deliverAt })) continue
+        this.#held = candidate
+        return undefined
+      }
       const message = this.#init.message(candidate, { attempt, late: candidate.entry.late })
       if (ledger.add(candidate.offset, message, attempt).ready) return message
       // Its attempt is being written; what follows shares the write.
       this.#retrying++
       if (!this.#init.hasRoom()) return undefined
     }
+  }
+
+  /** False where no more may wait. */
+  #postpone(
+    ledger: Ledger<DeliveredMessage>,
+    candidate: Candidate,
+    { attempts, deliverAt }: { attempts: number; deliverAt: number }
+  ): boolean {
+    if (!this.#init.hasRoom()) return false
+    const parked = this.#init.park(candidate, deliverAt, attempts)
+    if (parked === undefined) return false
+    const message = this.#init.message(candidate, { attempt: attempts, late: candidate.entry.late })
+    this.#retrying++
+    const entry = ledger.hold(candidate.offset, message, attempts)
+    this.#leave(ledger, entry, parked).catch(this.#init.onError)
+    return true
   }
 
   /** Its consumer, or the node, ended each time that it had the message. */

@@ -1,10 +1,12 @@
-import type { Clock, Timer } from '../core/clock.ts'
+import { type Clock, type Timer, delay } from '../core/clock.ts'
+import { SkeinError } from '../core/errors.ts'
+import { LIMITS } from '../core/limits.ts'
 import type { DecodedMessage } from '../wire/body.ts'
 import type { RecordHeader } from '../wire/record.ts'
 import type { Candidate } from './channel-reader.ts'
 import type { Failure } from './dead-letter.ts'
 import { DeliveredMessage, type MessageOwner } from './message.ts'
-import type { ParkedRow, ParkedRows } from './parked-rows.ts'
+import { encodeParked, type ParkedRow, type ParkedRows } from './parked-rows.ts'
 
 export interface ParkedLaneComponents {
   readonly rows: ParkedRows
@@ -66,6 +68,10 @@ export class ParkedLane implements MessageOwner {
   /** What is read or written. */
   readonly #work = new Set<Promise<void>>()
   #preparing = 0
+  /** On their way to the disk. */
+  #parking = 0
+  /** Of the copies on disk. */
+  #bytes = 0
   /** The one that is in flight alone. */
   #alone: Parked | undefined
   #timer: Timer | undefined
@@ -85,6 +91,11 @@ export class ParkedLane implements MessageOwner {
     return this.#inFlight.size + this.#ready.length + this.#preparing
   }
 
+  /** Messages that are not due, or have no room yet. */
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
   /** Messages that are parked. */
   get size(): number {
     return this.#all.size
@@ -95,12 +106,67 @@ export class ParkedLane implements MessageOwner {
   }
 
   /** A row that is on disk. */
-  add(key: string, row: ParkedRow): void {
+  add(key: string, row: ParkedRow, isOld = row.attempts > 0): void {
     if (this.#all.has(key) || this.#closed) return
-    const isOld = row.attempts > 0
     const parked = { key, row, isOld, failure: undefined, deadline: Infinity, message: undefined }
     this.#all.set(key, parked)
+    this.#bytes += row.bytes
     this.#wait(parked)
+  }
+
+  /**
+   * Takes a message out of its channel until `dueAt` (wall clock, ms). Resolves when it is on disk; undefined where
+   * LIMITS.parkedMessages or LIMITS.parkedBytes wait already.
+   */
+  park(
+    { entry, index, message, offset }: Candidate,
+    dueAt: number,
+    attempts: number
+  ): Promise<void> | undefined {
+    const { header } = entry
+    if (header === undefined || this.#closed) return undefined
+    const copy = encodeParked(message)
+    const isFull =
+      this.#all.size + this.#parking >= LIMITS.parkedMessages ||
+      this.#bytes + copy.length > LIMITS.parkedBytes
+    if (isFull) return undefined
+    const { channel, first, publisher, session, time } = header
+    const row: ParkedRow = {
+      publisher,
+      session,
+      sequence: first + index,
+      channel,
+      timeMs: time.ms,
+      bornAt: entry.bornAt,
+      late: entry.late,
+      bytes: copy.length,
+      dueAt,
+      attempts
+    }
+    const key = `${offset}/${channel}`
+    // A crash came between its copy and the cursor.
+    if (this.#all.has(key)) return Promise.resolve()
+    return this.#track(this.#write(key, row, copy))
+  }
+
+  /** Until it succeeds, or the subscription is closed, whose next life begins with the message again. */
+  async #write(key: string, row: ParkedRow, copy: Uint8Array): Promise<void> {
+    this.#parking++
+    try {
+      for (;;) {
+        if (this.#closed) throw new SkeinError('ERR_STOPPED', 'the subscription was stopped')
+        try {
+          await this.#rows.add(key, row, copy)
+          break
+        } catch (error) {
+          this.#init.onError(error)
+          await delay(this.#clock, AGAIN_MS)
+        }
+      }
+    } finally {
+      this.#parking--
+    }
+    this.add(key, row, false)
   }
 
   /** The next message to hand over now. */
@@ -271,8 +337,10 @@ export class ParkedLane implements MessageOwner {
   }
 
   async #forget(parked: Parked): Promise<void> {
-    this.#all.delete(parked.key)
+    if (this.#all.delete(parked.key)) this.#bytes -= parked.row.bytes
     await this.#rows.delete(parked.key)
+    // What found no room here may be parked now.
+    this.#init.onReadable()
   }
 
   #isExpired({ row }: Parked, { ttlMs }: DecodedMessage): boolean {

@@ -127,7 +127,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
   status(): SubscriptionStatus {
     const { store } = this.#components
     const inFlight = this.#inFlight()
-    let lag = inFlight
+    let lag = inFlight + (this.#parked?.waiting ?? 0)
     for (const lane of this.#lanes.values()) {
       lag += Math.max(0, store.journal(lane.channel).next - lane.reader.position)
     }
@@ -177,6 +177,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
         this.#components.stats.duplicates++
       },
       bury: (message, attempts, failure) => this.#bury(message, { ...failure, attempts }),
+      park: (candidate, dueAt, attempts) => this.#parked?.park(candidate, dueAt, attempts),
       onBuried: () => this.#roomLeft(),
       onError: (error) => this.#laneFailed(error)
     })

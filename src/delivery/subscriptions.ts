@@ -315,12 +315,12 @@ export class Subscriptions {
     // First, so that a lane that is up to date misses no offer.
     feed.listen(filter.filter, subscription)
     const cursors = name === undefined ? undefined : await this.#cursors(name, opened)
+    await subscription.loadParked()
     for (const channel of this.#components.interests.channelsOf(filter)) {
       const cursor =
         cursors?.get(channel) ?? (await this.#cursorFor(opened, channel, cursors === undefined))
       subscription.addLane(channel, cursor)
     }
-    await subscription.loadParked()
   }
 
   /** The stored cursors of a durable subscription, which is registered with its first ones where it is new. */

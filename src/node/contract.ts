@@ -52,6 +52,8 @@ export interface PublishOptions {
   readonly ttlMs?: number | undefined
   /** 0 to 9, 9 first. Default 0. */
   readonly priority?: number | undefined
+  /** Durable subscriptions hand it over at this time at the earliest, by the clocks of their nodes. Default: at once. */
+  readonly deliverAt?: Date | undefined
   /**
    * Idempotency id, scoped to this node: a second publish with the same id within 10 minutes (100,000 ids) is the
    * first one, and resolves to its message id. Another payload is ERR_ID_CONFLICT.

@@ -23,6 +23,8 @@ export function outgoing(
   if (id !== undefined) checkId(id)
   checkNumber('priority', priority, 9)
   checkNumber('ttlMs', ttlMs, Number.MAX_SAFE_INTEGER)
+  const deliverAt = options.deliverAt?.getTime()
+  checkNumber('deliverAt', deliverAt, Number.MAX_SAFE_INTEGER)
   return {
     topic: parsed,
     suffix: parsed.suffix,
@@ -33,6 +35,7 @@ export function outgoing(
     headers,
     ttlMs,
     priority: priority === 0 ? undefined : priority,
+    deliverAt,
     id
   }
 }

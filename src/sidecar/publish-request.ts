@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { LIMITS } from '../core/limits.ts'
 import type { Confirm, PublishOptions } from '../node/contract.ts'
 import { headerText, readMessageHeaders, unknownHeader } from './message-headers.ts'
-import { optionError, parseChoice, parseInteger, parseSeconds } from './query.ts'
+import { optionError, parseChoice, parseInteger, parseMoment, parseSeconds } from './query.ts'
 
 /** How the body of a publish request becomes messages. */
 type BodyMode = 'single' | 'lines' | 'ndjson'
@@ -42,6 +42,9 @@ function readOwnHeader(name: string, value: string, options: Mutable<PublishOpti
       return
     case 'skein-priority':
       options.priority = parseInteger(value, 'Skein-Priority', [0, 9])
+      return
+    case 'skein-deliver-at':
+      options.deliverAt = parseMoment(value, 'Skein-Deliver-At')
       return
     case 'skein-confirm':
       options.confirm = parseConfirm(value)

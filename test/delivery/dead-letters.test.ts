@@ -183,7 +183,10 @@ describe('dead letters: after maxDeliveries', () => {
       { weight: 4, arbitrary: fc.constant('publish' as const) },
       { weight: 4, arbitrary: fc.constant('take' as const) },
       { weight: 3, arbitrary: fc.record({ ack: fc.nat(5) }) },
-      { weight: 5, arbitrary: fc.record({ nack: fc.nat(5), delayMs: fc.constantFrom(0, 500) }) },
+      {
+        weight: 5,
+        arbitrary: fc.record({ nack: fc.nat(5), delayMs: fc.constantFrom(0, 500, 2000) })
+      },
       {
         weight: 2,
         arbitrary: fc.constantFrom('wait' as const, 'reopen' as const, 'crash' as const)

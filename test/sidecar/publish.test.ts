@@ -12,6 +12,7 @@ describe('sidecar publish', () => {
       'skein-key': Buffer.from('café').toString('latin1'),
       'skein-ttl': '1.5',
       'skein-priority': '7',
+      'skein-deliver-at': '2030-01-31T12:00:00+01:00',
       'skein-confirm': 'sent',
       'skein-header-Trace-Id': 'abc',
       'skein-header-__proto__': 'x'
@@ -27,6 +28,7 @@ describe('sidecar publish', () => {
       key: 'café',
       ttlMs: 1500,
       priority: 7,
+      deliverAt: new Date('2030-01-31T11:00:00Z'),
       confirm: 'sent'
     })
     expect(Object.entries(stored?.options.headers ?? {})).toEqual([
@@ -109,7 +111,7 @@ describe('sidecar publish', () => {
     ['/v1/publish/a', { 'skein-confirm': 'replicas=2;timeout=0' }, 'Skein-Confirm'],
     ['/v1/publish/a', { 'skein-confirm': 'replicas=2;timeout' }, 'Skein-Confirm'],
     ['/v1/publish/a', { 'skein-confirm': 'replicas=2,timeout=5' }, 'Skein-Confirm'],
-    ['/v1/publish/a', { 'skein-deliver-at': '5' }, 'skein-deliver-at'],
+    ['/v1/publish/a', { 'skein-deliver-at': '5' }, 'Skein-Deliver-At'],
     ['/v1/publish/a', { 'skein-id': '5', 'idempotency-key': '6' }, 'Skein-Id'],
     ['/v1/publish/a?split=lines', { 'skein-id': '5' }, 'Skein-Id'],
     ['/v1/publish/a', { 'skein-wait': '5' }, 'skein-wait'],
