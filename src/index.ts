@@ -6,6 +6,7 @@ export { ERRORS, SkeinError, isSkeinError } from './core/errors.ts'
 export type { ErrorCode, ErrorDetails, ErrorObject } from './core/errors.ts'
 export { silentLogger } from './core/logger.ts'
 export type { Logger, LogLevel } from './core/logger.ts'
+export { Reply } from './node/reply.ts'
 export type { NodeOptions } from './node/options.ts'
 export type {
   BatchMessage,
@@ -20,8 +21,13 @@ export type {
   PeerStatus,
   PublishOptions,
   Published,
+  ReplyOptions,
+  RequestOptions,
+  ScatterOptions,
   SendOptions,
   Sent,
+  ServiceAnswer,
+  ServiceHandler,
   SkeinNode,
   StreamHandler,
   StreamMetadata,
@@ -42,3 +48,4 @@ export type {
   SubscriptionStatus,
   WhereFilter
 } from './delivery/contract.ts'
+export type { ServiceHandle, ServiceReply, ServiceRequest } from './services/contract.ts'

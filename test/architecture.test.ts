@@ -11,6 +11,7 @@ const RANKS: Readonly<Record<string, number>> = {
   mesh: 2,
   replication: 3,
   delivery: 4,
+  services: 4,
   streams: 4,
   node: 5,
   sidecar: 6,
@@ -87,7 +88,7 @@ describe('architecture', () => {
       ({ file, target }) =>
         /^\.\.\/(store|mesh)\//.test(target) &&
         !target.endsWith('/contract.ts') &&
-        ['replication', 'delivery', 'streams'].includes(folderOf(file))
+        ['replication', 'delivery', 'services', 'streams'].includes(folderOf(file))
     )
     expect(wrong).toEqual([])
   })
@@ -96,7 +97,7 @@ describe('architecture', () => {
     const wrong = imports.filter(
       ({ file, target }) =>
         ['sidecar', 'cli'].includes(folderOf(file)) &&
-        /^(\.\.\/)+(wire|store|mesh|replication|delivery|streams)\//.test(target)
+        /^(\.\.\/)+(wire|store|mesh|replication|delivery|services|streams)\//.test(target)
     )
     expect(wrong).toEqual([])
   })
@@ -115,7 +116,7 @@ describe('architecture', () => {
     const forbidden = /\b(Date\.now|Math\.random|setTimeout|setInterval|setImmediate|performance\.)/
     const wrong = files
       .filter((file) =>
-        ['wire', 'store', 'replication', 'delivery', 'streams'].includes(folderOf(file))
+        ['wire', 'store', 'replication', 'delivery', 'services', 'streams'].includes(folderOf(file))
       )
       .filter((file) =>
         readFileSync(join(source, file), 'utf8')

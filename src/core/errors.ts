@@ -120,6 +120,13 @@ export const ERRORS = {
   ERR_PEER_UNREACHABLE: spec(503, 1, true, 'The peer is not connected and could not be dialled.'),
   ERR_PEER_UNKNOWN: spec(404, 1, false, 'No peer of that name or id is known; details lists some.'),
   ERR_PEER_AMBIGUOUS: spec(409, 1, false, 'Several peers have that name; details lists their ids.'),
+  ERR_NO_RESPONDERS: spec(503, 1, true, 'No node that is up serves that service.'),
+  ERR_RESPONDER: spec(
+    502,
+    1,
+    false,
+    "The service's handler failed; the message and details.code are its own."
+  ),
   ERR_CUSTODIANS: spec(
     503,
     1,

@@ -155,6 +155,32 @@ export const LIMITS = {
   custodyRecordsPerSecond: 200,
   /** A custodian that has not answered after this time is not waited for, ms. */
   custodyTimeoutMs: 2_000,
+  /** How long a caller waits for a reply by default, ms. */
+  requestTimeoutMs: 10_000,
+  /** Longest deadline of a request, ms: what takes longer is work to be queued. */
+  requestTimeoutMaxMs: 3_600_000,
+  /** Requests of one node to another that are not answered; ERR_BUSY above it. */
+  requestsInFlight: 4096,
+  /** Payload bytes of such requests; ERR_BUSY above it. */
+  requestBytes: 32 * MIB,
+  /** Requests of all nodes that wait for or are with the handlers of one node; ERR_BUSY above it. */
+  servedRequests: 16_384,
+  /** Payload bytes of such requests; ERR_BUSY above it. */
+  servedBytes: 64 * MIB,
+  /** Replies of one stream of replies that are sent and not yet consumed. */
+  replyWindow: 16,
+  /** Frames for one peer packed into one write, give or take one. */
+  requestBatchBytes: 64 * KIB,
+  /** Unsent replies above which nothing more is read from a peer that does not take them. */
+  replyBufferBytes: 4 * MIB,
+  /** Unsent replies above which such a peer is hung up on. */
+  replyBacklogBytes: 32 * MIB,
+  /** Requests that one service handles at once by default. */
+  serviceConcurrency: 256,
+  /** Nodes that one call may ask at once: as many as a node has neighbours. */
+  scatterPeers: 64,
+  /** At a stop, requests that are being handled have so long to finish, ms. */
+  serviceDrainMs: 3_000,
   /** Publishers whose ephemeral sequences are remembered; above it the one silent for longest is forgotten. */
   ephemeralPublishers: 4096,
   /** An announcement of a node, as JSON: heard by every node, so it stays a small record. */
@@ -198,6 +224,11 @@ const relations: ReadonlyArray<readonly [boolean, string]> = [
     LIMITS.streamPieceBytes * 4 <= LIMITS.streamWindowBytes &&
       LIMITS.streamPieceBytes + KIB <= LIMITS.streamFrameBytes,
     'a piece of a byte stream fits a frame, and several a window'
+  ],
+  [
+    LIMITS.requestBatchBytes + LIMITS.payloadBytes + LIMITS.headersBytes + LIMITS.batchBytes <=
+      LIMITS.streamFrameBytes,
+    'a stream frame takes packed requests and the largest one behind them'
   ],
   [LIMITS.pushBytes * 4 <= LIMITS.neighbourBufferBytes, 'a neighbour buffer holds several records'],
   [LIMITS.pushBytes < LIMITS.liveTailBytes, 'the live tail holds any record'],

@@ -123,11 +123,14 @@ export interface Transport extends Lifecycle {
 
   /** Answers streams that peers open. */
   handle(protocol: string, handler: (stream: FrameStream) => void): void
-  /** Rejects with ERR_PEER_UNREACHABLE, ERR_STREAM, ERR_TIMEOUT or ERR_ABORTED. */
+  /**
+   * Opens a stream to a neighbour; a peer that is none is dialled once at `addresses`, where the network has any.
+   * Rejects with ERR_PEER_UNREACHABLE, ERR_STREAM, ERR_TIMEOUT or ERR_ABORTED.
+   */
   open(
     peer: PeerId,
     protocol: string,
-    options?: { signal?: AbortSignal; timeoutMs?: number }
+    options?: { signal?: AbortSignal; timeoutMs?: number; addresses?: readonly string[] }
   ): Promise<FrameStream>
 
   /** Starts to dial an address and goes on until stopped. Throws ERR_OPTIONS on a malformed one. */

@@ -1,5 +1,6 @@
 import { networkInterfaces } from 'node:os'
 
+import type { Connection } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 
 import { every } from '../core/clock.ts'
@@ -182,6 +183,29 @@ export class Discovery {
       this.#saved = text
     } catch (error) {
       this.#logger.warn({ error }, 'the addresses of peers could not be saved')
+    }
+  }
+
+  /** Dials a peer once where it is said to be; undefined where it is not. */
+  async reach(
+    peer: PeerId,
+    addresses: readonly string[],
+    signal: AbortSignal
+  ): Promise<Connection | undefined> {
+    const own = new Set(this.#own().map(withoutPeer))
+    const places = addresses.filter(isAddress).map(withoutPeer)
+    const targets = places.filter((address) => !own.has(address))
+    if (this.#host === undefined || targets.length === 0) return undefined
+    this.dials++
+    try {
+      return await this.#host.libp2p.dial(
+        targets.map((address) => parseAddress('peers', `${address}/p2p/${peer}`)),
+        { signal }
+      )
+    } catch (error) {
+      this.dialFailures++
+      this.#logger.debug({ error, peer, addresses }, 'a peer was not reached')
+      return undefined
     }
   }
 

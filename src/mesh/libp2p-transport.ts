@@ -229,18 +229,22 @@ class Libp2pTransport implements Transport {
   async open(
     peer: PeerId,
     protocol: string,
-    options: { signal?: AbortSignal; timeoutMs?: number } = {}
+    options: { signal?: AbortSignal; timeoutMs?: number; addresses?: readonly string[] } = {}
   ): Promise<FrameStream> {
-    const connection = this.#neighbours?.connection(peer)
+    const timeout = AbortSignal.timeout(options.timeoutMs ?? STREAM_OPEN_MS)
+    const signal = AbortSignal.any(
+      options.signal === undefined ? [timeout] : [timeout, options.signal]
+    )
+    const connection =
+      this.#neighbours?.connection(peer) ??
+      (await this.#discovery.reach(peer, options.addresses ?? [], signal))
     if (connection === undefined) {
       throw new SkeinError('ERR_PEER_UNREACHABLE', `peer ${peer} is not connected`, {
         details: { peer }
       })
     }
-    const timeout = AbortSignal.timeout(options.timeoutMs ?? STREAM_OPEN_MS)
-    const signals = options.signal === undefined ? [timeout] : [timeout, options.signal]
     try {
-      const stream = await connection.newStream(protocol, { signal: AbortSignal.any(signals) })
+      const stream = await connection.newStream(protocol, { signal })
       return new Libp2pFrameStream(stream, peer)
     } catch (error) {
       const details = { peer, protocol }

@@ -10,6 +10,8 @@ import type {
   SubscriptionStatus
 } from '../delivery/contract.ts'
 
+import type { ServiceHandle, ServiceReply, ServiceRequest } from '../services/contract.ts'
+import type { Reply } from './reply.ts'
 import type { ByteStream, OpenStreamOptions, StreamHandler } from '../streams/contract.ts'
 
 export type {
@@ -87,6 +89,37 @@ export interface SendOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+export interface RequestOptions {
+  readonly contentType?: string | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /**
+   * Rejects with ERR_TIMEOUT after so long, and the handler's signal aborts. For `requestMany`: the longest wait for
+   * the next reply. Default 10,000, at most 3,600,000.
+   */
+  readonly timeoutMs?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface ScatterOptions extends RequestOptions {
+  /** Enough answers. Default: those of all. */
+  readonly count?: number | undefined
+}
+
+export interface ReplyOptions {
+  /** Requests that are with the handler at once; others wait. Default 256. */
+  readonly concurrency?: number | undefined
+}
+
+/**
+ * Answers requests with data, a `Reply`, nothing (an empty payload), or an async iterable of data: many replies, one
+ * after the other, asked for no faster than the caller takes them. What it throws reaches the caller as ERR_RESPONDER
+ * with its message and, where it has one, its code in `details.code`.
+ */
+export type ServiceHandler = (request: ServiceRequest) => ServiceAnswer | Promise<ServiceAnswer>
+
+/** What a handler gives back. */
+export type ServiceAnswer = Data | Reply | AsyncIterable<Data | Reply> | undefined | void
+
 /** A message that was put on its way to one peer: it is on this node's disk. */
 export interface Sent {
   readonly id: string
@@ -141,6 +174,8 @@ export interface PeerStatus {
   readonly addresses: readonly string[]
   readonly connected: boolean
   readonly channels: readonly string[]
+  /** What it answers requests for, as it said last. */
+  readonly services: readonly string[]
   readonly roundTripMs: number | undefined
 }
 
@@ -272,6 +307,34 @@ export interface SkeinNode extends Events<NodeEvents> {
    * ERR_ABORTED.
    */
   history(filter: string, options?: HistoryOptions): AsyncIterable<Message>
+  /**
+   * Serves requests of this and of all other nodes, until the handle is stopped. A service is named with 1 to 64 bytes
+   * without '/' and control characters. Throws ERR_OPTIONS, also where this node serves that name already.
+   */
+  reply(service: string, handler: ServiceHandler, options?: ReplyOptions): ServiceHandle
+  /**
+   * Asks one node that serves it, this one included: the better of two drawn at random. At most one handler sees the
+   * request. Rejects with ERR_NO_RESPONDERS at once where nobody serves it, ERR_TIMEOUT, ERR_ABORTED, ERR_RESPONDER
+   * when the handler failed, ERR_STREAM when the connection broke before the answer came (it may have been handled),
+   * ERR_BUSY above 4,096 requests or 32 MiB without answers with one node, and ERR_PAYLOAD_TOO_LARGE,
+   * ERR_HEADERS_TOO_LARGE, ERR_PAYLOAD, ERR_OPTIONS.
+   */
+  request(service: string, data: Data, options?: RequestOptions): Promise<ServiceReply>
+  /**
+   * As `request`, for handlers that give many replies: the request goes out when the first one is asked for, and is
+   * cancelled when the iteration is left.
+   */
+  requestMany(
+    service: string,
+    data: Data,
+    options?: RequestOptions
+  ): AsyncIterableIterator<ServiceReply>
+  /**
+   * Asks every node that serves it, at most 64, neighbours first. Resolves to the answers that came, when there are
+   * `count` of them, when all have answered or failed, or after `timeoutMs`. Rejects with ERR_NO_RESPONDERS where
+   * nobody serves it, and with ERR_ABORTED.
+   */
+  scatter(service: string, data: Data, options?: ScatterOptions): Promise<ServiceReply[]>
   /** Registered durable subscriptions, open or not. */
   subscriptions(): Promise<SubscriptionStatus[]>
   deleteSubscription(name: string): Promise<void>

@@ -34,6 +34,7 @@ import { inboxChannel } from '../wire/inbox-receipt.ts'
 import type { Signer } from '../wire/signature.ts'
 import { parseFilter } from '../wire/topic.ts'
 import { MeshView } from './mesh-view.ts'
+import { Services } from '../services/services.ts'
 import { Streams } from '../streams/streams.ts'
 import { Upkeep } from './upkeep.ts'
 
@@ -99,6 +100,7 @@ export class Engine implements Lifecycle {
   readonly received: ReceivedVectors
   readonly slowPaths: SlowPaths
   readonly subscriptions: Subscriptions
+  readonly services: Services
   readonly streams: Streams
   readonly history: History
   readonly #init: EngineInit
@@ -159,6 +161,10 @@ export class Engine implements Lifecycle {
     const decoder = new Decoder({ unseal: createUnseal(self, components.agreementKey) })
     this.#feed = new Feed(store, decoder)
     this.subscriptions = this.#createSubscriptions(decoder)
+    this.services = new Services(
+      { ...components, directory: this.mesh.directory },
+      { onChange: () => this.mesh.presence.changed() }
+    )
     this.streams = new Streams(components, {
       resolve: (peer) => this.mesh.directory.resolve(peer)
     })
@@ -179,6 +185,7 @@ export class Engine implements Lifecycle {
       this.gaps.start()
       await publisher.start()
       await this.mesh.start()
+      this.services.start()
       await this.inbox.start()
       // Who forgets everything at a stop confirms nothing.
       if (this.#init.remembers) this.replicas.start()
@@ -216,6 +223,7 @@ export class Engine implements Lifecycle {
   }
 
   async #stop(): Promise<void> {
+    await this.services.stop()
     await this.streams.stop()
     await this.#upkeep.stop()
     await this.received.stop()
@@ -276,6 +284,7 @@ export class Engine implements Lifecycle {
         remembers,
         leastIntervalMs: presenceIntervalMs,
         kept: () => this.#kept.flatMap(({ filter }) => this.#interests.channelsOf(filter)),
+        services: () => this.services.host.names(),
         ownLag: () => this.subscriptions.lags()
       },
       this.#emitters

@@ -33,6 +33,8 @@ export interface MeshViewInit {
   readonly remembers: boolean
   /** Channels held for others. */
   readonly kept: () => readonly string[]
+  /** Names of the services that this node answers for. */
+  readonly services: () => readonly string[]
   /** How far this node's durable subscriptions are behind. */
   readonly ownLag: () => Promise<ReadonlyArray<{ readonly name: string; readonly lag: number }>>
   /** Shortest time between two announcements, ms; for simulations. */
@@ -51,7 +53,7 @@ export class MeshView implements Lifecycle {
     init: MeshViewInit,
     emitters: <Map extends object>() => Emitter<Map>
   ) {
-    const { custodian, kept, leastIntervalMs, name, ownLag, remembers } = init
+    const { custodian, kept, leastIntervalMs, name, ownLag, remembers, services } = init
     const { transport } = components
     const self: PeerId = transport.self.id
     const sender = new EphemeralSender(components)
@@ -67,7 +69,7 @@ export class MeshView implements Lifecycle {
         leastIntervalMs,
         content: async () => ({
           channels: kept(),
-          services: [],
+          services: services(),
           groups: [],
           subscriptions: remembers ? await ownLag() : [],
           addresses: transport.addresses()

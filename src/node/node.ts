@@ -13,6 +13,7 @@ import type {
 import type { TransportPeer } from '../mesh/contract.ts'
 import type { PeerEntry } from '../replication/peer-directory.ts'
 import type { LogState } from '../store/contract.ts'
+import type { ServiceHandle, ServiceReply } from '../services/contract.ts'
 import type { ByteStream, OpenStreamOptions, StreamHandler } from '../streams/contract.ts'
 import { scopeOf } from '../wire/channel-scope.ts'
 import { missingIn } from '../wire/vector.ts'
@@ -26,8 +27,12 @@ import type {
   PeerStatus,
   PublishOptions,
   Published,
+  ReplyOptions,
+  RequestOptions,
+  ScatterOptions,
   SendOptions,
   Sent,
+  ServiceHandler,
   SkeinNode,
   SubscriberStatus,
   TopicStatus
@@ -42,6 +47,7 @@ import {
   checkSubscribeOptions
 } from './options.ts'
 import { encodeData, outgoing } from './outgoing.ts'
+import { Requests } from './requests.ts'
 import { isInternal } from './retention.ts'
 
 export interface NodeComponents {
@@ -67,12 +73,14 @@ export class Node implements SkeinNode {
   readonly #components: NodeComponents
   readonly #engine: Engine
   readonly #init: NodeInit
+  readonly #requests: Requests
   #stopped: Promise<void> | undefined
 
   constructor(components: NodeComponents, init: NodeInit) {
     this.#components = components
     this.#engine = components.engine
     this.#init = init
+    this.#requests = new Requests(components.engine.services, init.payloadBytes)
     this.peerId = components.engine.transport.self.id
     this.name = init.name
     this.mesh = init.mesh
@@ -149,6 +157,30 @@ export class Node implements SkeinNode {
   history(filter: string, options: HistoryOptions = {}): AsyncIterable<Message> {
     checkHistoryOptions(options)
     return this.#engine.history.read(filter, options)
+  }
+
+  reply(service: string, handler: ServiceHandler, options: ReplyOptions = {}): ServiceHandle {
+    return this.#requests.reply(service, handler, options)
+  }
+
+  async request(service: string, data: Data, options: RequestOptions = {}): Promise<ServiceReply> {
+    return this.#requests.request(service, data, options)
+  }
+
+  requestMany(
+    service: string,
+    data: Data,
+    options: RequestOptions = {}
+  ): AsyncIterableIterator<ServiceReply> {
+    return this.#requests.requestMany(service, data, options)
+  }
+
+  async scatter(
+    service: string,
+    data: Data,
+    options: ScatterOptions = {}
+  ): Promise<ServiceReply[]> {
+    return this.#requests.scatter(service, data, options)
   }
 
   subscriptions(): Promise<SubscriptionStatus[]> {
@@ -275,20 +307,23 @@ function peerStatus(
   entry: PeerEntry | undefined
 ): PeerStatus {
   const { addresses, channels, connected, roundTripMs } = link ?? NO_LINK
+  const { addresses: announced, custodian, name, services } = entry ?? NO_ENTRY
   const lastSeen = Math.max(link?.lastSeen ?? 0, entry?.lastSeen ?? 0)
   return {
     peerId: id,
-    name: entry?.name,
+    name,
     state: entry?.state ?? (connected ? 'up' : 'down'),
     lastSeen: lastSeen === 0 ? undefined : new Date(lastSeen),
-    custodian: entry?.custodian === true,
-    addresses: addresses.length > 0 ? addresses : (entry?.addresses ?? []),
+    custodian,
+    addresses: addresses.length > 0 ? addresses : announced,
     connected,
     channels,
+    services,
     roundTripMs
   }
 }
 
+const NO_ENTRY = { addresses: [], custodian: false, name: undefined, services: [] } as const
 const NO_LINK = { addresses: [], channels: [], connected: false, roundTripMs: undefined } as const
 
 function logStatus(log: LogState): TopicStatus['logs'][number] {

@@ -5,7 +5,14 @@ import { LOG_LEVELS, type Logger } from '../core/logger.ts'
 import type { HistoryOptions, SubscribeOptions } from '../delivery/contract.ts'
 import type { RetentionPolicy } from '../store/contract.ts'
 import { parseFilter } from '../wire/topic.ts'
-import type { OpenStreamOptions, PublishOptions, SendOptions } from './contract.ts'
+import type {
+  OpenStreamOptions,
+  PublishOptions,
+  ReplyOptions,
+  RequestOptions,
+  ScatterOptions,
+  SendOptions
+} from './contract.ts'
 
 const HOUR_MS = 3_600_000
 const GIB = 1024 ** 3
@@ -294,4 +301,35 @@ const openStreamSchema = z.strictObject({
 export function checkOpenStreamOptions(options: OpenStreamOptions): void {
   const result = openStreamSchema.safeParse(options)
   if (!result.success) throw optionError(result.error, openStreamSchema.shape)
+}
+
+const requestShape = {
+  contentType: field.optional(),
+  headers: z.record(z.string(), z.string()).optional(),
+  timeoutMs: z.number().int().min(1).max(LIMITS.requestTimeoutMaxMs).optional(),
+  signal: z.instanceof(AbortSignal).optional()
+}
+const requestSchema = z.strictObject(requestShape)
+const scatterSchema = z.strictObject({
+  ...requestShape,
+  count: z.number().int().min(1).optional()
+})
+const replySchema = z.strictObject({ concurrency: z.number().int().min(1).optional() })
+
+/** Throws ERR_OPTIONS naming the option. */
+export function checkRequestOptions(options: RequestOptions): void {
+  const result = requestSchema.safeParse(options)
+  if (!result.success) throw optionError(result.error, requestSchema.shape)
+}
+
+/** Throws ERR_OPTIONS naming the option. */
+export function checkScatterOptions(options: ScatterOptions): void {
+  const result = scatterSchema.safeParse(options)
+  if (!result.success) throw optionError(result.error, scatterSchema.shape)
+}
+
+/** Throws ERR_OPTIONS naming the option. */
+export function checkReplyOptions(options: ReplyOptions): void {
+  const result = replySchema.safeParse(options)
+  if (!result.success) throw optionError(result.error, replySchema.shape)
 }

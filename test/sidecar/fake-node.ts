@@ -23,6 +23,7 @@ import { LIMITS } from '../../src/core/limits.ts'
 import type { SubscriptionEvents } from '../../src/delivery/contract.ts'
 import { topicMatches } from '../../src/wire/topic.ts'
 import { FakeDeadLetters } from './fake-dead-letters.ts'
+import { topicsOf } from './fake-topics.ts'
 import { BEN, FakeInbox, bytesOf, subscriberAtBen } from './fake-inbox.ts'
 
 export const PEER = '12D3KooWFakeFakeFakeFakeFakeFakeFakeFakeFakeFakeFake'
@@ -206,6 +207,10 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
   readonly inbox = new FakeInbox()
   readonly handleStream = notNeeded
   readonly openStream = notNeeded
+  readonly reply = notNeeded
+  readonly request = notNeeded
+  readonly requestMany = notNeeded
+  readonly scatter = notNeeded
   readonly history = notNeeded
   readonly dead = new FakeDeadLetters()
   /** What durable subscriptions wait for, by name. */
@@ -415,23 +420,14 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
         addresses: ['/ip4/10.0.0.1/tcp/4001'],
         connected: false,
         channels: ['orders'],
+        services: ['price'],
         roundTripMs: undefined
       }
     ]
   }
 
   topics() {
-    return [
-      {
-        channel: 'orders',
-        joined: true,
-        members: 0,
-        messages: this.log.length,
-        bytes: 0,
-        journal: { first: 0, next: this.log.length },
-        logs: []
-      }
-    ]
+    return topicsOf(this.log.length)
   }
 
   async metrics(): Promise<string> {

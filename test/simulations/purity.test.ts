@@ -22,6 +22,7 @@ const FOLDERS = [
   'src/mesh',
   'src/replication',
   'src/delivery',
+  'src/services',
   'simulations/world',
   'simulations/runner'
 ]
