@@ -1,5 +1,5 @@
 import { Agent, request } from 'node:http'
-import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
 import { SkeinError } from '../core/errors.ts'
 import type { ApiTarget } from './node-locator.ts'
 
@@ -12,6 +12,7 @@ export interface CallOptions {
 /** An answer that is not an error. */
 export interface ApiAnswer {
   readonly status: number
+  readonly headers: IncomingHttpHeaders
   readonly body: Buffer
 }
 
@@ -72,7 +73,7 @@ export class ApiClient {
       throw this.#unreachable(error)
     }
     if (status >= 400) throw errorOf(status, body)
-    return { status, body }
+    return { status, headers: response.headers, body }
   }
 
   /** Like `call`, for JSON both ways. */

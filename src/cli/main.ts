@@ -8,6 +8,7 @@ import { addDoctor } from './doctor.ts'
 import { addHistory } from './history.ts'
 import { addKey } from './key.ts'
 import { addPub } from './pub.ts'
+import { addRequest } from './request.ts'
 import { addSend } from './send.ts'
 import { addSim } from './sim.ts'
 import { addStart } from './start.ts'
@@ -27,6 +28,7 @@ function createProgram(): Command {
   addPub(program)
   addSub(program)
   addSend(program)
+  addRequest(program)
   addHistory(program)
   addStatus(program)
   addSubscriptions(program)

@@ -15,6 +15,7 @@ import { addHistoryRoute } from './history-route.ts'
 import { errorOfRequest, problemHeaders, problemOf } from './problem.ts'
 import { addPublishRoutes } from './publish-route.ts'
 import { pathOf } from './query.ts'
+import { addRequestRoute } from './request-route.ts'
 import { addSendRoutes } from './send-route.ts'
 import { OPEN_ROUTES, addStatusRoutes } from './status-routes.ts'
 import { addSubscribeRoute } from './subscribe-route.ts'
@@ -54,6 +55,7 @@ const REST_MS = 2000
 const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^\/v1\/publish(\/|$)/, 'POST'],
   [/^\/v1\/send\/[^/]+\/./, 'POST'],
+  [/^\/v1\/request\/[^/]+$/, 'POST'],
   [/^\/v1\/subscribe$/, 'GET'],
   [/^\/v1\/subscriptions$/, 'GET'],
   [/^\/v1\/subscriptions\/[^/]+$/, 'GET, PUT, DELETE'],
@@ -185,6 +187,7 @@ class HttpSidecar implements Sidecar {
     addGuards(this.#app, createAccess({ ...init, allowHosts: this.#hosts() }))
     addPublishRoutes(this.#app, { node, signal })
     addSendRoutes(this.#app, { node, signal })
+    addRequestRoute(this.#app, { node, signal })
     addSubscribeRoute(this.#app, { node, logger, subscriptions, signal })
     addSubscriptionRoutes(this.#app, { node, subscriptions, signal })
     addHistoryRoute(this.#app, { node, signal })

@@ -8,6 +8,7 @@ import { addHistory } from '../../src/cli/history.ts'
 import { addKey } from '../../src/cli/key.ts'
 import { withNodeOptions } from '../../src/cli/node-options.ts'
 import { addPub } from '../../src/cli/pub.ts'
+import { addRequest } from '../../src/cli/request.ts'
 import { addSend } from '../../src/cli/send.ts'
 import { addSim } from '../../src/cli/sim.ts'
 import { addStart } from '../../src/cli/start.ts'
@@ -23,6 +24,7 @@ const adders = {
   addPub,
   addSub,
   addSend,
+  addRequest,
   addHistory,
   addStatus,
   addSubscriptions,

@@ -206,6 +206,18 @@ describe('mesh, links', () => {
     expect(others.flatMap((node) => node.peers().map(({ id }) => id))).not.toContain('')
   })
 
+  it('links: a stream to a peer that is no neighbour dials it where it is said to be', async () => {
+    const [a, b, c] = [await started(), await started(), await started()]
+    b.handle('/test/1', (stream) => void stream.close())
+    const open = (addresses: readonly string[]): Promise<unknown> =>
+      a.open(b.self.id, '/test/1', { addresses })
+    for (const nowhere of [[], ['nonsense'], c.addresses(), a.addresses()]) {
+      await expect(open(nowhere)).rejects.toMatchObject({ code: 'ERR_PEER_UNREACHABLE' })
+    }
+    await open(b.addresses())
+    await both(a, b)
+  })
+
   it('links: a link that carries nothing is hung up and dialled again', async () => {
     const { transport: a, proxy, address } = await proxied()
     const b = await started({ join: [address] })

@@ -208,7 +208,7 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
   readonly handleStream = notNeeded
   readonly openStream = notNeeded
   readonly reply = notNeeded
-  readonly request = notNeeded
+  request: SkeinNode['request'] = notNeeded
   readonly requestMany = notNeeded
   readonly scatter = notNeeded
   readonly history = notNeeded

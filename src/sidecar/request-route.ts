@@ -1,0 +1,59 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+import { LIMITS } from '../core/limits.ts'
+import type { RequestOptions, SkeinNode } from '../node/contract.ts'
+import { readMessageHeaders, unknownHeader } from './message-headers.ts'
+import { decodeSegment, optionError, parseSeconds, pathOf, readQuery } from './query.ts'
+import { readBody } from './request-body.ts'
+import { goneSignal } from './waiting.ts'
+
+const PREFIX = '/v1/request'
+/** What may be the name of an HTTP header. */
+const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/i
+const PRINTABLE = /^[\t\u0020-\u007e]+$/
+
+function readOptions(headers: IncomingHttpHeaders): RequestOptions {
+  let timeoutMs: number | undefined
+  const message = readMessageHeaders(headers, (name, value) => {
+    if (name !== 'skein-timeout') throw unknownHeader(name)
+    timeoutMs = parseSeconds(value, 'Skein-Timeout')
+    if (timeoutMs <= LIMITS.requestTimeoutMaxMs) return
+    const most = LIMITS.requestTimeoutMaxMs / 1000
+    throw optionError('Skein-Timeout', `'${value}' is more than ${most} seconds.`)
+  })
+  return { ...message, timeoutMs }
+}
+
+/** A header of a reply as UTF-8 bytes, like those of requests; undefined where HTTP has no way to say it. */
+function replyHeader([name, value]: readonly [string, string]): [string, string] | undefined {
+  // oxlint-disable-next-line no-control-regex
+  if (!TOKEN.test(name) || /[\u0000-\u001f\u007f]/.test(value)) return undefined
+  return [`skein-header-${name}`, Buffer.from(value, 'utf8').toString('latin1')]
+}
+
+export function addRequestRoute(
+  app: FastifyInstance,
+  components: { node: SkeinNode; signal: AbortSignal }
+): void {
+  const { node, signal } = components
+  app.post(`${PREFIX}/:service`, async (request, reply) => {
+    const target = request.raw.url ?? ''
+    readQuery(target, [])
+    const service = decodeSegment(pathOf(target).slice(PREFIX.length + 1), 'service')
+    const options = readOptions(request.headers)
+    const body = await readBody(request.raw, LIMITS.payloadBytes, signal)
+    // Who goes away cancels what it asked for.
+    const gone = AbortSignal.any([signal, goneSignal(reply.raw)])
+    const answer = await node.request(service, body, { ...options, signal: gone })
+    const { contentType = '' } = answer
+    const headers = Object.entries(answer.headers).map(replyHeader)
+    return reply
+      .headers(Object.fromEntries(headers.filter((header) => header !== undefined)))
+      .headers({
+        'content-type': PRINTABLE.test(contentType) ? contentType : 'application/octet-stream',
+        'x-content-type-options': 'nosniff',
+        'skein-responder': answer.responder
+      })
+      .send(Buffer.from(answer.payload))
+  })
+}
