@@ -43,6 +43,9 @@ export class Pipe {
   #freeAt = 0
   #lastArrival = 0
   #stalled: Item[] = []
+  /** Order of the next one to deliver, and what came before it was its turn. */
+  #due = 0
+  readonly #early = new Map<number, Item>()
   #flushing = false
   #closed = false
 
@@ -68,6 +71,7 @@ export class Pipe {
   close(): void {
     this.#closed = true
     this.#stalled = []
+    this.#early.clear()
   }
 
   /** Calls back on the receiver's clock when it is there. */
@@ -137,8 +141,19 @@ export class Pipe {
 
   #arrive(item: Item): void {
     if (this.#closed) return
-    if (this.#stalled.length > 0 || this.conditions.cut) this.#stall(item)
-    else item.deliver()
+    if (this.#stalled.length > 0 || this.conditions.cut) {
+      this.#stall(item)
+      return
+    }
+    // What was held up by a cut is sent again, and may be overtaken by what was under way.
+    this.#early.set(item.order, item)
+    for (let next = item; next.order === this.#due;) {
+      this.#early.delete(this.#due++)
+      next.deliver()
+      const following = this.#early.get(this.#due)
+      if (following === undefined) return
+      next = following
+    }
   }
 
   #stall(item: Item): void {

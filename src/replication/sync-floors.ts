@@ -66,11 +66,11 @@ export class SyncFloors {
    * it `ageMs` old. What that neighbour has not may be wanted all the same: it may have joined late, or have a hole
    * there itself.
    */
-  first(log: LogRef, { floor, from }: PullStart, ageMs: number): number {
+  first(log: LogRef, { exact, floor, from }: PullStart, ageMs: number): number {
     const { clock, membership } = this.#components
     const since = membership.since(log.channel)
-    // Messages in an inbox do not depend on each other.
-    if (since === undefined || scopeOf(log.channel) === 'inbox') return from
+    // What is below is too old, or in an inbox, where messages do not depend on each other.
+    if (exact || since === undefined || scopeOf(log.channel) === 'inbox') return from
     const isRemembered = membership.remembers(log.channel)
     // All of a session that began after the channel was wanted.
     const asOf = (membership.asOf(log.channel) ?? Infinity) - (isRemembered ? OFF_MARGIN_MS : 0)

@@ -444,10 +444,12 @@ export class Sync {
         },
         {
           onStart: (start) => {
-            begins = this.#began(want, range, { ...start, peer })
+            begins = start
+            this.#began(want, range, { ...start, peer })
           },
           onRecords: (records) => {
             came = true
+            // Also where the log is known: what was not written yet can be gone by then.
             floor ??= begins && this.#floors.first(log, begins, records[0]?.ageMs ?? 0)
             return receiver.pulled(records, { peer, log, floor })
           }
@@ -469,25 +471,17 @@ export class Sync {
     }
   }
 
-  /** What the beginning of an answer says about what does not come. Given back for a log that is not known yet. */
-  #began(
-    want: Want,
-    range: SequenceRange,
-    start: PullStart & { readonly peer: PeerId }
-  ): PullStart | undefined {
+  /** What the beginning of an answer says about what does not come. */
+  #began(want: Want, range: SequenceRange, start: PullStart & { readonly peer: PeerId }): void {
     const before = start.from === 0 ? range.to : start.from - 1
-    const theirs = want.sources.get(start.peer)
-    const isPartial = before >= range.from
-    if (isPartial && start.exact) {
+    if (before < range.from) return
+    if (start.exact) {
       this.#floors.tooOld(want.log, { from: range.from, to: before })
-      return undefined
+      return
     }
+    const theirs = want.sources.get(start.peer)
     // It has not what it was asked for, whatever it said: what it has begins above.
-    if (isPartial && start.from === 0) want.sources.delete(start.peer)
-    else if (isPartial && theirs !== undefined) {
-      want.sources.set(start.peer, cutBelow(theirs, start.from))
-    }
-    const isKnown = this.#components.store.log(want.log) !== undefined
-    return isKnown || start.from === 0 ? undefined : start
+    if (start.from === 0) want.sources.delete(start.peer)
+    else if (theirs !== undefined) want.sources.set(start.peer, cutBelow(theirs, start.from))
   }
 }
