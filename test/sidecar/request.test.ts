@@ -115,6 +115,6 @@ describe('sidecar request', () => {
     open.end('x')
     await arrived
     open.destroy()
-    await cancelled
+    await expect(cancelled).resolves.toBeUndefined()
   })
 })
