@@ -183,7 +183,7 @@ export class ChannelLane {
     const entry = ledger.get(offset)
     // Too late: it is on its way to the dead letters.
     if (entry?.dueAt === Infinity) return Promise.resolve()
-    return this.#finish(ledger, offset)
+    return this.#finish(ledger, offset, entry)
   }
 
   /** Resolves when nothing is written any more, and what is in flight is given back. */
@@ -193,8 +193,11 @@ export class ChannelLane {
     await this.ledger?.close()
   }
 
-  #finish(ledger: Ledger<DeliveredMessage>, offset: number): Promise<void> {
-    const entry = ledger.get(offset)
+  #finish(
+    ledger: Ledger<DeliveredMessage>,
+    offset: number,
+    entry: InFlight<DeliveredMessage> | undefined
+  ): Promise<void> {
     if (entry !== undefined && entry.deadline === undefined) this.#retrying--
     const written = ledger.acknowledge(offset)
     this.#init.onReadable(this)
@@ -217,7 +220,7 @@ export class ChannelLane {
     parked: Promise<void>
   ): Promise<void> {
     const leaving = parked.then(async () => {
-      await this.#finish(ledger, entry.offset)
+      await this.#finish(ledger, entry.offset, entry)
       this.#init.onBuried()
     })
     this.#burials.add(leaving)
@@ -237,7 +240,7 @@ export class ChannelLane {
       })
       throw error
     }
-    await this.#finish(ledger, entry.offset)
+    await this.#finish(ledger, entry.offset, entry)
     this.#init.onBuried()
   }
 
