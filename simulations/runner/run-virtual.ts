@@ -33,6 +33,9 @@ const START_MS_PER_NODE = 20
 const BIG_MESH_NEIGHBOURS = 12
 /** Where no bit flips, reading everything again and again finds nothing and takes most of a quiet hour. */
 const SCRUB_BYTES = 16 * 1024
+/** Between two looks at the memory of each node, simulated ms: of few, and of many. */
+const SAMPLE_MS = 1000
+const BIG_SAMPLE_MS = 10_000
 
 /** Runs a scenario in virtual time. Throws ERR_SCENARIO for what this tier cannot do, ERR_ABORTED. */
 export async function runVirtual(init: VirtualRunInit): Promise<RunResult> {
@@ -133,9 +136,7 @@ class Run {
           count > BIG_MESH
             ? Math.min(count * PRESENCE_MS_PER_NODE, LIMITS.presenceIntervalMaxMs)
             : undefined,
-        scrubBytes: scenario.faults.some(({ kind }) => kind === 'corrupt')
-          ? undefined
-          : SCRUB_BYTES,
+        scrubBytes: this.#scrubBytes(),
         onBorn: (peer) => this.#recorder.named(peer, name),
         onUp: (life) => {
           this.#recorder.add({ kind: 'started', node: name })
@@ -153,6 +154,13 @@ class Run {
     )
   }
 
+  /** Undefined where bits flip: the default. Many that look at a piece each all the time do little else. */
+  #scrubBytes(): number | undefined {
+    const { faults, nodes } = this.#init.scenario
+    if (faults.some(({ kind }) => kind === 'corrupt')) return undefined
+    return nodes.length > PEERS ? 0 : SCRUB_BYTES
+  }
+
   #followTrims({ engine: { store, transport } }: Life): void {
     const self = transport.self.id
     store.events.on('trimmed', ({ channel }) => {
@@ -167,6 +175,8 @@ class Run {
       const bytes = node.memoryBytes(LIMITS.liveTailBytes)
       if (bytes > 0) this.#recorder.add({ kind: 'memory', node: node.name, bytes })
     }
-    this.#world.time.schedule(SLICE_MS, () => this.#sampleMemory())
+    const isBig = this.#init.scenario.nodes.length > PEERS
+    const waitMs = isBig ? BIG_SAMPLE_MS : SAMPLE_MS
+    this.#world.time.schedule(waitMs, () => this.#sampleMemory())
   }
 }

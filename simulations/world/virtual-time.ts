@@ -1,6 +1,6 @@
 import type { Timer } from '../../src/core/clock.ts'
 import type { NodeClock, VirtualTime } from './contract.ts'
-import { EventQueue } from './event-queue.ts'
+import { EventQueue, type QueuedEvent } from './event-queue.ts'
 
 const US = 1000
 /** The wall clock of a world begins here, ms: some day in 2027. */
@@ -31,9 +31,18 @@ class Time implements VirtualTime {
   }
 
   schedule(ms: number, callback: () => void): { cancel(): void } {
-    // Never early: who looks whether its time has come, and waits for the rest, would do so for ever.
-    const event = this.#queue.add(this.#queue.now + Math.ceil(Math.max(0, ms) * US), callback)
+    const event = this.add(ms, callback)
     return { cancel: () => this.#queue.cancel(event) }
+  }
+
+  /** As `schedule`, for those who keep the event instead of a timer. */
+  add(ms: number, callback: () => void): QueuedEvent {
+    // Never early: who looks whether its time has come, and waits for the rest, would do so for ever.
+    return this.#queue.add(this.#queue.now + Math.ceil(Math.max(0, ms) * US), callback)
+  }
+
+  cancel(event: QueuedEvent): void {
+    this.#queue.cancel(event)
   }
 
   /** Rejects with what an event throws: that is a fault of the code, not of the world. */
@@ -83,6 +92,29 @@ class Time implements VirtualTime {
   }
 }
 
+/** Few objects for each: everything that is under way has one. */
+class LifeTimer implements Timer {
+  readonly #time: Time
+  #callback: (() => void) | undefined
+  event: QueuedEvent | undefined
+
+  constructor(time: Time, callback: () => void) {
+    this.#time = time
+    this.#callback = callback
+  }
+
+  fire(): void {
+    const callback = this.#callback
+    this.#callback = undefined
+    callback?.()
+  }
+
+  cancel(): void {
+    this.#callback = undefined
+    if (this.event !== undefined) this.#time.cancel(this.event)
+  }
+}
+
 class LifeClock implements NodeClock {
   readonly #time: Time
   #skewMs: number
@@ -104,25 +136,17 @@ class LifeClock implements NodeClock {
   }
 
   after(ms: number, callback: () => void): Timer {
-    let timer: Timer | undefined
-    let cancelled = false
-    const run = (): void => {
-      if (!cancelled) callback()
-    }
-    timer = this.#time.schedule(ms, () => {
-      timer = undefined
-      this.#run(run)
+    const timer = new LifeTimer(this.#time, callback)
+    timer.event = this.#time.add(ms, () => {
+      if (this.#dead) return
+      if (this.#due === undefined) timer.fire()
+      else this.#due.push(() => timer.fire())
     })
-    return {
-      cancel: () => {
-        cancelled = true
-        timer?.cancel()
-      }
-    }
+    return timer
   }
 
   soon(callback: () => void): void {
-    this.#time.schedule(0, () => this.#run(callback))
+    this.#time.add(0, () => this.#run(callback))
   }
 
   skew(ms: number): void {
