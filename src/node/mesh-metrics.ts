@@ -3,14 +3,27 @@ import type { Row } from './metrics.ts'
 
 export type MeshMetricsComponents = Pick<
   Engine,
-  'holder' | 'inbox' | 'mesh' | 'publisher' | 'receiver' | 'slowPaths' | 'subscriptions' | 'sync'
+  | 'holder'
+  | 'inbox'
+  | 'mesh'
+  | 'publisher'
+  | 'receiver'
+  | 'services'
+  | 'slowPaths'
+  | 'subscriptions'
+  | 'sync'
 >
 
 const STATES = ['up', 'suspect', 'down'] as const
 
 /** Counters of what nodes do for each other beyond the fast path. */
 export function meshCounters(engine: MeshMetricsComponents): Row[] {
-  return [...syncCounters(engine), ...inboxCounters(engine), ...confirmationCounters(engine)]
+  return [
+    ...syncCounters(engine),
+    ...inboxCounters(engine),
+    ...serviceCounters(engine),
+    ...confirmationCounters(engine)
+  ]
 }
 
 function syncCounters({ holder, mesh, receiver, sync }: MeshMetricsComponents): Row[] {
@@ -64,6 +77,32 @@ function inboxCounters({ inbox }: MeshMetricsComponents): Row[] {
       'skein_custody_expired_total',
       'Messages kept for others until their time was up.',
       () => custody.stats.expired
+    ]
+  ]
+}
+
+function serviceCounters({ services }: MeshMetricsComponents): Row[] {
+  const { host, requester } = services
+  return [
+    [
+      'skein_requests_total',
+      'Requests of this node, one for each node that a scatter asks.',
+      () => requester.stats.sent
+    ],
+    [
+      'skein_request_failures_total',
+      'Of them, those that ended with an error.',
+      () => requester.stats.failed
+    ],
+    [
+      'skein_served_requests_total',
+      'Requests that came to the services of this node.',
+      () => host.stats.received
+    ],
+    [
+      'skein_served_refused_total',
+      'Of them, those refused on arrival: not served here, or too many.',
+      () => host.stats.refused
     ]
   ]
 }

@@ -24,7 +24,7 @@ export interface ServiceHostInit {
 export interface ServiceHostStats {
   /** Requests that came in, from this node too. */
   received: number
-  /** Of these, those that no handler has seen. */
+  /** Of these, those that were refused on arrival. */
   refused: number
 }
 
