@@ -89,8 +89,8 @@ export const LIMITS = {
   streamFrameBytes: 1 * MIB,
   /** What one side of a byte stream takes before it is read: its memory, and how far the writer may be ahead. */
   streamWindowBytes: 1 * MIB,
-  /** Bytes of a byte stream in one frame: with all headers it fits one message of the encryption, below 64 KiB. */
-  streamPieceBytes: 60 * KIB,
+  /** Bytes of a byte stream in one frame: what files and sockets are read by. */
+  streamPieceBytes: 64 * KIB,
   /** A frame of a byte stream counts for so many bytes at least: so many objects fit a window, and no more. */
   streamPieceLeastCost: 256,
   /** What the opener tells of a byte stream, as JSON. */
