@@ -77,6 +77,8 @@ interface Opened {
   readonly createdAt: number
   readonly tuning: SubscriptionLimits
   readonly where: readonly WhereFilter[] | undefined
+  /** Its stored cursors are being read: channels that show up have to wait for that. */
+  isOpening: boolean
   /** Of an ephemeral one; a durable one's is kept when it is closed. */
   interest: Interest | undefined
 }
@@ -204,6 +206,7 @@ export class Subscriptions {
             createdAt,
             tuning,
             where,
+            isOpening: durable !== undefined,
             interest: undefined
           })
         },
@@ -321,6 +324,8 @@ export class Subscriptions {
         cursors?.get(channel) ?? (await this.#cursorFor(opened, channel, cursors === undefined))
       subscription.addLane(channel, cursor)
     }
+    opened.isOpening = false
+    for (const channel of interests.channelsOf(filter)) this.#discovered(channel)
   }
 
   /** The stored cursors of a durable subscription, which is registered with its first ones where it is new. */
@@ -386,8 +391,8 @@ export class Subscriptions {
   #discovered(channel: string): void {
     const { logger, membership, store } = this.#components
     for (const opened of this.#open.values()) {
-      const { filter, subscription } = opened
-      if (filter.channel !== undefined || subscription.hasLane(channel)) continue
+      const { filter, isOpening, subscription } = opened
+      if (isOpening || filter.channel !== undefined || subscription.hasLane(channel)) continue
       if (!filter.matchesChannel(channel)) continue
       // No room to join it, and nothing of it on disk: there is nothing to read.
       if (!membership.has(channel) && !store.channels().includes(channel)) continue

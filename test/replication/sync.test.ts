@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { EngineMesh, type MeshNode, numbered } from '../fixtures/engine-mesh.ts'
+import { Collected, EngineMesh, type MeshNode, numbered } from '../fixtures/engine-mesh.ts'
 import { eventually } from '../processes/skein-process.ts'
 
 describe('sync', () => {
@@ -82,6 +82,24 @@ describe('sync', () => {
     const again = await b.collect('t', 'b')
     expect(await again.atLeast(100)).toEqual(numbered('new', 100))
     expect(atB.texts).toEqual([])
+  })
+
+  it('a durable wildcard goes on where it was, though its channel speaks while it opens', async () => {
+    const node = await mesh.start()
+    const first = await node.collect('+/+', 'wild', 'earliest')
+    await node.publishMany('t/x', 'old', 50)
+    await first.atLeast(50)
+    await first.subscription.stop()
+    for (let round = 0; round < 10; round++) {
+      const subscription = node.engine.subscriptions.subscribe('+/+', { durable: 'wild' })
+      const again = new Collected(subscription)
+      for (let at = 0; at < 20; at++) {
+        await node.publish('t/x', `${round} ${at}`)
+      }
+      await again.atLeast(20)
+      await subscription.stop()
+      expect(again.texts).toEqual(Array.from({ length: 20 }, (_, at) => `${round} ${at}`))
+    }
   })
 
   it('who keeps a channel gives it to those who come when its publisher is gone', async () => {
