@@ -1,5 +1,4 @@
-import { rmSync } from 'node:fs'
-import { mkdtemp } from 'node:fs/promises'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createNode, silentLogger, type NodeOptions, type SkeinNode } from '../src/index.ts'
@@ -15,8 +14,9 @@ export class Stage {
     this.#folder = folder
   }
 
-  static async open(): Promise<Stage> {
-    return new Stage(await mkdtemp(join(tmpdir(), 'skein-demo-')))
+  /** At once: a signal in between would leave the folder behind. */
+  static open(): Stage {
+    return new Stage(mkdtempSync(join(tmpdir(), 'skein-demo-')))
   }
 
   /** A node on disk; one that was here before, by its name, goes on with what it had. */

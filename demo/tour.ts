@@ -60,14 +60,15 @@ async function tour(stage: Stage): Promise<void> {
   )
 }
 
-const stage = await Stage.open()
+let stage: Stage | undefined
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     // No time for goodbyes: the nodes end with this process.
-    process.on('exit', () => stage.remove())
+    process.on('exit', () => stage?.remove())
     process.exit(signal === 'SIGINT' ? 130 : 143)
   })
 }
+stage = Stage.open()
 const startedAt = performance.now()
 try {
   await tour(stage)
