@@ -219,7 +219,7 @@ class LevelStore implements Store {
     try {
       await this.#queue.idle()
       await this.#close()
-      this.#queue.open()
+      // The queue stays closed until then: what it would say is written, of the mirror as it was, is not.
       await this.#load(before)
       await this.#opening.probe()
     } catch (error) {

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { JournalEntry, LogRef, SequenceRange, Store } from '../../src/store/contract.ts'
 import { keyLog, keyNumber, logPrefix, numberKey, rangeOf, SPACE } from '../../src/store/keys.ts'
 import { FaultyDisk, ioError } from './faulty-level.ts'
@@ -262,6 +262,32 @@ describe('store faults', () => {
     expect(store.log(author.ref)).toMatchObject({ head: 2 })
     expect(await append(store, [lost], { sync: true })).toEqual(['appended'])
     expect(conditions).toEqual(['failed', 'open'])
+    await store.stop()
+  })
+
+  it('full disk: nobody is told that what a failed write did not write is not there', async () => {
+    const disk = new FaultyDisk()
+    const store = await openStore(disk)
+    const author = new Author()
+    const [first, second] = author.many(2)
+    await append(store, [first!])
+    disk.failure = ioError()
+    disk.probe = 'ENOSPC'
+    await expect(append(store, [second!])).rejects.toMatchObject({ code: 'ERR_STORE_WRITE' })
+    // Still shown as held: with "there is nothing so young" who asks would give up what others hold.
+    expect(store.log(author.ref)?.head).toBe(2)
+    const seek = (): Promise<number | undefined> => store.seekLog(author.ref, 0, 2)
+    await expect(seek()).rejects.toMatchObject({ code: 'ERR_STORE_WRITE' })
+    disk.failure = undefined
+    let open: (() => void) | undefined
+    disk.hold = new Promise((resolve) => (open = resolve))
+    const recovered = store.recover()
+    await vi.waitFor(() => expect(disk.held).toBe(1))
+    await expect(seek()).rejects.toMatchObject({ code: 'ERR_STORE_WRITE' })
+    open?.()
+    await recovered
+    expect(store.log(author.ref)?.head).toBe(1)
+    expect(await seek()).toBe(1)
     await store.stop()
   })
 

@@ -22,6 +22,8 @@ export class FaultyDisk implements Disk {
   clearFailure: Error | undefined
   /** Batches wait for it. */
   hold: Promise<void> | undefined
+  /** Batches that wait for it now. */
+  held = 0
   freeBytes = 1e12
   probe: string | undefined
   /** Writes so far. */
@@ -77,7 +79,9 @@ export class FaultyDisk implements Disk {
   }
 
   async #batch(writes: Write[], options: { sync?: boolean } = {}): Promise<void> {
+    this.held++
     await this.hold
+    this.held--
     if (this.failure !== undefined) throw this.failure
     this.batches++
     await this.#level.batch(writes as Operation[])
