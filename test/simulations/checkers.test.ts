@@ -137,6 +137,21 @@ describe('checkers', () => {
     expect(inboxMessages(trace.filter(({ kind }) => kind !== 'received'))).toHaveLength(1)
   })
 
+  it('inbox: a message comes again only after its recipient lost power', () => {
+    const received = { kind: 'received', id: 'l', node: 'b' } as const
+    const down = (how: 'crash' | 'power-loss'): Trace => [
+      { kind: 'sent', id: 'l', from: 'a', to: 'b', topic: 't' },
+      received,
+      { kind: 'stopped', node: 'b', how },
+      { kind: 'started', node: 'b' },
+      received,
+      { kind: 'receipt', id: 'l' }
+    ]
+    expect(inboxMessages(down('power-loss'))).toEqual([])
+    expect(inboxMessages([...down('power-loss'), received])).toHaveLength(1)
+    expect(inboxMessages(down('crash'))).toHaveLength(1)
+  })
+
   it('repeated: only after an acknowledgement that was answered, and of the same subscription', () => {
     const [one] = [message(1)]
     expect(repeatedMessages([handed('d', one), handed('d', one)])).toEqual([])
