@@ -164,7 +164,7 @@ export function addPub(program: Command): void {
       .option('--key <key>', 'key, for last-value retention')
       .option('--ttl <duration>', 'do not deliver once older (500ms, 60s; bare = seconds)')
       .option('--deliver-at <time>', 'not before this time, or so much later than now (5m)')
-      .option('--priority <0-9>', 'carried with the message; nothing is ordered by it')
+      .option('--priority <0-9>', 'higher goes first within what is ready (0)')
       .option('--id <id>', 'idempotency id: within 10 minutes, the same id is the same message')
       .option('--confirm <when>', 'stored (on disk here, default), sent, or replicas=2[;timeout=5]')
       .option('--content-type <type>', 'media type; default text/plain for an argument')

@@ -37,6 +37,10 @@ export const LIMITS = {
   cursorRanges: 1024,
   /** Messages handed over and not acknowledged, per subscription, by default. */
   maxInFlight: 256,
+  /** Messages of one channel, next to be handed over, among which a higher priority goes first: what one may be overtaken by. */
+  readyMessages: 256,
+  /** Bytes of their records: some 1 MiB of memory for each channel of a subscription whose consumer is slow. */
+  readyBytes: 1 * MIB,
   /** `where` of a subscription, as JSON: percent-encoded, it fits the request line of an event stream. */
   whereBytes: 4 * KIB,
   /** Filters within filters of a `where`, at most. */

@@ -7,7 +7,8 @@ import type { Decoder } from './decoder.ts'
 import type { Duplicates } from './duplicates.ts'
 import type { Feed } from './feed.ts'
 import { covers, type InFlight, Ledger } from './ledger.ts'
-import type { DeliveredMessage } from './message.ts'
+import type { DeliveredMessage, Hand } from './message.ts'
+import { type Admission, ReadyWindow } from './ready-window.ts'
 import { SideReader } from './side-reader.ts'
 import type { Where } from './where.ts'
 
@@ -35,11 +36,10 @@ export interface ChannelLaneInit {
   readonly window: number
   /** Hand-overs that a message gets; Infinity: no limit. */
   readonly maxDeliveries: number
+  /** False: in the order of the journal, whatever the priorities. */
+  readonly byPriority: boolean
   /** Makes the message of a candidate. */
-  readonly message: (
-    candidate: Candidate,
-    hand: { attempt: number; late: boolean }
-  ) => DeliveredMessage
+  readonly message: (candidate: Candidate, hand: Hand) => DeliveredMessage
   readonly onReadable: (lane: ChannelLane) => void
   readonly onGap: (gap: Gap) => void
   readonly onExpired: () => void
@@ -76,8 +76,8 @@ export class ChannelLane {
   readonly side: SideReader | undefined
   readonly #clock: Clock
   readonly #init: ChannelLaneInit
-  /** Read, but not to be handed over yet. */
-  #held: Candidate | undefined
+  /** Read, but not handed over yet. */
+  readonly #window: ReadyWindow
   /** Acknowledged from the beginning: what an ephemeral `from: 'last'` does not want. */
   readonly #done: CursorState['acknowledged']
   /** Messages in the ledger that wait for their next hand-over. */
@@ -113,6 +113,13 @@ export class ChannelLane {
       onLost: ({ from, to, entry }) => init.onGap(lostGap(init.channel, { from, to }, entry)),
       onError: init.onError
     })
+    this.#window = new ReadyWindow(this.reader, {
+      byPriority: init.byPriority,
+      admit: (candidate, upTo) =>
+        this.ledger === undefined
+          ? this.#admitEphemeral(candidate)
+          : this.#admitDurable(this.ledger, candidate, upTo)
+    })
     const { matches, onError, passes } = init
     if (init.durable === undefined) {
       this.side = new SideReader(components, { matches, passes, onReadable: readable, onError })
@@ -123,19 +130,25 @@ export class ChannelLane {
         cursor: init.cursor,
         window: init.window,
         maxDeliveries: init.maxDeliveries,
-        readTo: () => this.#held?.offset ?? this.reader.position,
+        readTo: () => this.#window.unadmitted,
         onSaved: readable,
         onError
       })
     }
   }
 
+  /** Journal offset below which everything was handed over, waits in the ledger for that, or does not match. */
+  get position(): number {
+    return this.ledger === undefined ? this.#window.position : this.#window.unadmitted
+  }
+
   /** The next message to hand over now. */
   next(): DeliveredMessage | undefined {
-    if (this.ledger === undefined) return this.#nextEphemeral()
-    const retry = this.#nextRetry(this.ledger)
+    const { ledger } = this
+    if (ledger === undefined) return this.#nextEphemeral()
+    const retry = this.#nextRetry(ledger)
     if (retry !== undefined) return retry
-    return this.#init.hasRoom() ? this.#nextDurable(this.ledger) : undefined
+    return this.#init.hasRoom() && !ledger.isFull ? this.#nextDurable(ledger) : undefined
   }
 
   /**
@@ -247,18 +260,29 @@ export class ChannelLane {
   #nextEphemeral(): DeliveredMessage | undefined {
     for (let side = this.side?.next(); side !== undefined; side = this.side?.next()) {
       if (this.#isPassed(side)) continue
-      const candidate = { ...side, offset: this.reader.position - 1 }
+      const candidate = { ...side, offset: this.#window.position - 1 }
       return this.#init.message(candidate, { attempt: 1, late: false })
     }
     for (;;) {
-      const candidate = this.reader.next()
-      if (candidate === undefined) return undefined
-      const verdict = this.side?.judge(candidate) ?? 'hand-over'
-      if (verdict === 'done' || this.#isDone(candidate.offset) || this.#isPassed(candidate))
-        continue
-      const late = verdict === 'late' || candidate.entry.late
-      return this.#init.message(candidate, { attempt: 1, late })
+      const ready = this.#window.take()
+      if (ready === undefined) return undefined
+      const { candidate, isAdmitted } = ready
+      const covered = this.#window.covered
+      if (isAdmitted) {
+        if (this.#isExpired(candidate)) continue
+        return this.#init.message(candidate, { attempt: 1, late: ready.late, covered })
+      }
+      const admission = this.#admitEphemeral(candidate)
+      if (admission.kind !== 'waits') continue
+      return this.#init.message(candidate, { attempt: 1, late: admission.late, covered })
     }
+  }
+
+  #admitEphemeral(candidate: Candidate): Admission {
+    const verdict = this.side?.judge(candidate) ?? 'hand-over'
+    if (verdict === 'done' || this.#isDone(candidate.offset) || this.#isPassed(candidate))
+      return { kind: 'passed' }
+    return { kind: 'waits', late: verdict === 'late' || candidate.entry.late }
   }
 
   #nextRetry(ledger: Ledger<DeliveredMessage>): DeliveredMessage | undefined {
@@ -274,13 +298,18 @@ export class ChannelLane {
 
   #nextDurable(ledger: Ledger<DeliveredMessage>): DeliveredMessage | undefined {
     for (;;) {
-      const candidate = this.#held ?? this.reader.next()
-      this.#held = undefined
-      if (candidate === undefined) return undefined
+      const ready = this.#window.take()
+      if (ready === undefined) return undefined
+      const { candidate } = ready
+      if (ready.isAdmitted) {
+        const message = this.#handOver(ledger, candidate)
+        if (message === undefined) continue
+        return message
+      }
       const permit = ledger.permit(candidate.offset)
       if (permit.kind === 'done' || this.#isPassed(candidate)) continue
       if (permit.kind === 'wait') {
-        this.#held = candidate
+        this.#window.putBack(ready)
         return undefined
       }
       if (permit.kind === 'dead') {
@@ -289,13 +318,17 @@ export class ChannelLane {
         continue
       }
       const { attempt } = permit
-      const { deliverAt } = candidate.message
-      if (deliverAt !== undefined && deliverAt > this.#clock.now()) {
-        if (this.#postpone(ledger, candidate, { attempts: attempt - 1, deliverAt })) continue
-        this.#held = candidate
+      if (this.#isEarly(candidate)) {
+        if (this.#postpone(ledger, candidate, attempt - 1)) continue
+        this.#window.putBack(ready)
         return undefined
       }
-      const message = this.#init.message(candidate, { attempt, late: candidate.entry.late })
+      const { covered } = this.#window
+      const message = this.#init.message(candidate, {
+        attempt,
+        late: candidate.entry.late,
+        covered
+      })
       if (ledger.add(candidate.offset, message, attempt).ready) return message
       // Its attempt is being written; what follows shares the write.
       this.#retrying++
@@ -303,13 +336,38 @@ export class ChannelLane {
     }
   }
 
+  /** What may have been handed over in an earlier life, or is postponed, has its own ways: nothing overtakes it. */
+  #admitDurable(ledger: Ledger<DeliveredMessage>, candidate: Candidate, upTo: number): Admission {
+    if (ledger.isFull) return { kind: 'blocks' }
+    const permit = ledger.permit(candidate.offset, upTo)
+    if (permit.kind === 'done') return { kind: 'passed' }
+    if (permit.kind === 'wait' && permit.on === 'disk') return { kind: 'later' }
+    if (permit.kind !== 'go' || permit.attempt > 1 || this.#isEarly(candidate))
+      return { kind: 'blocks' }
+    if (this.#isPassed(candidate)) return { kind: 'passed' }
+    const { late } = candidate.entry
+    ledger.wait(candidate.offset, this.#init.message(candidate, { attempt: 1, late }))
+    return { kind: 'waits', late }
+  }
+  /** The first hand-over of one that was overtaken; undefined where it expired meanwhile. */
+  #handOver(ledger: Ledger<DeliveredMessage>, candidate: Candidate): DeliveredMessage | undefined {
+    const { late } = candidate.entry
+    const { covered } = this.#window
+    const message = this.#init.message(candidate, { attempt: 1, late, covered })
+    ledger.begin(candidate.offset, message)
+    if (!this.#isExpired(candidate)) return message
+    ledger.acknowledge(candidate.offset).catch(this.#init.onError)
+    return undefined
+  }
+
+  #isEarly({ message: { deliverAt } }: Candidate): boolean {
+    return deliverAt !== undefined && deliverAt > this.#clock.now()
+  }
+
   /** False where no more may wait. */
-  #postpone(
-    ledger: Ledger<DeliveredMessage>,
-    candidate: Candidate,
-    { attempts, deliverAt }: { attempts: number; deliverAt: number }
-  ): boolean {
-    if (!this.#init.hasRoom()) return false
+  #postpone(ledger: Ledger<DeliveredMessage>, candidate: Candidate, attempts: number): boolean {
+    const { deliverAt } = candidate.message
+    if (deliverAt === undefined || !this.#init.hasRoom()) return false
     const parked = this.#init.park(candidate, deliverAt, attempts)
     if (parked === undefined) return false
     const message = this.#init.message(candidate, { attempt: attempts, late: candidate.entry.late })

@@ -1,10 +1,12 @@
 import type { CursorState, SequenceRange, Store } from '../store/contract.ts'
+import { LIMITS } from '../core/limits.ts'
 import { InFlightWindow } from './in-flight-window.ts'
 
 /** A message that was handed over and is not acknowledged, or waits to be handed over again. */
 export interface InFlight<Held> {
   readonly offset: number
-  readonly held: Held
+  held: Held
+  /** 0: it waits for its first hand-over, and later ones overtake it. */
   attempt: number
   /** Monotonic ms at which the hand-over counts as failed; undefined while it waits for its next one. */
   deadline: number | undefined
@@ -35,8 +37,8 @@ export type Permit =
   | { readonly kind: 'go'; readonly attempt: number }
   /** It was acknowledged before. */
   | { readonly kind: 'done' }
-  /** Not yet: its attempt is being written, or it must go alone. `onSaved` or an acknowledgement tells. */
-  | { readonly kind: 'wait' }
+  /** Not yet: something is being written, or one of the two must go alone. `onSaved` or an acknowledgement tells. */
+  | { readonly kind: 'wait'; readonly on: 'disk' | 'others' }
   /** No more: it was handed over so often in earlier lives. */
   | { readonly kind: 'dead'; readonly attempts: number }
 
@@ -52,7 +54,7 @@ export type Permit =
 export class Ledger<Held> {
   readonly #store: Pick<Store, 'saveCursor'>
   readonly #init: LedgerInit
-  /** In the order of first hand-over, which is ascending. */
+  /** Handed over or waiting for that; ascending. */
   readonly #inFlight = new InFlightWindow<InFlight<Held>>()
   /** Acknowledged above the cursor before this life. */
   readonly #before: readonly SequenceRange[]
@@ -71,6 +73,8 @@ export class Ledger<Held> {
   #reservedOnDisk: number
   #offset: number
   #dirty = false
+  /** Of those in flight, so many wait for their first hand-over. */
+  #waiting = 0
   #current: Promise<void> = Promise.resolve()
   #next: Promise<void> | undefined
   #closed = false
@@ -87,8 +91,19 @@ export class Ledger<Held> {
     this.#reserved = this.#reservedOnDisk = cursor.handed
   }
 
+  /** Messages handed over. */
   get size(): number {
-    return this.#inFlight.size
+    return this.#inFlight.size - this.#waiting
+  }
+
+  /** Messages that wait for their first hand-over while later ones overtake them. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /** Another one that waits, and a cursor would not take the ranges between them any more. */
+  get isFull(): boolean {
+    return this.#inFlight.size >= LIMITS.cursorRanges
   }
 
   entries(): IterableIterator<InFlight<Held>> {
@@ -99,20 +114,23 @@ export class Ledger<Held> {
     return this.#inFlight.get(offset)
   }
 
-  /** Asks for a message that was just read. Reservations are written ahead as a side effect. */
-  permit(offset: number): Permit {
+  /**
+   * Asks for a message that was just read. Reservations are written ahead as a side effect, beyond `upTo` at least,
+   * which is asked for next.
+   */
+  permit(offset: number, upTo = offset): Permit {
     if (covers(this.#before, offset)) return { kind: 'done' }
     const attempts = this.#attempts.get(offset)
     if (attempts !== undefined && attempts >= this.#most) return { kind: 'dead', attempts }
     if (offset < this.#suspectEnd || (attempts !== undefined && attempts + 1 >= this.#most)) {
       // Alone, and only once the attempt is on disk.
-      if (this.#inFlight.size > 0) return { kind: 'wait' }
+      if (this.#inFlight.size > 0) return { kind: 'wait', on: 'others' }
       this.#aloneEnd = Math.max(this.#aloneEnd, offset + 1)
       return { kind: 'go', attempt: (attempts ?? 1) + 1 }
     }
-    if (this.#firstInFlight() < this.#aloneEnd) return { kind: 'wait' }
-    this.#reserve(offset)
-    if (offset >= this.#reservedOnDisk) return { kind: 'wait' }
+    if (this.#firstInFlight() < this.#aloneEnd) return { kind: 'wait', on: 'others' }
+    this.#reserve(upTo)
+    if (offset >= this.#reservedOnDisk) return { kind: 'wait', on: 'disk' }
     return { kind: 'go', attempt: (attempts ?? 0) + 1 }
   }
 
@@ -132,6 +150,22 @@ export class Ledger<Held> {
     this.#attempts.delete(offset)
     this.#inFlight.add(entry)
     return entry
+  }
+
+  /** Lets later ones overtake a message that has not been handed over: it keeps the cursor. */
+  wait(offset: number, held: Held): void {
+    this.#inFlight.add({ offset, held, attempt: 0, deadline: undefined, dueAt: 0, saved: false })
+    this.#waiting++
+  }
+
+  /** The first hand-over of one that waited. */
+  begin(offset: number, held: Held): void {
+    const entry = this.#inFlight.get(offset)
+    if (entry === undefined) return
+    entry.held = held
+    entry.attempt = 1
+    entry.saved = true
+    this.#waiting--
   }
 
   /** Done with it. Resolves when that is written; at once for one that is not in flight. */

@@ -13,6 +13,14 @@ export interface MessageOwner {
   retry(message: DeliveredMessage, delayMs: number): Promise<void>
 }
 
+/** How a message is handed over. */
+export interface Hand {
+  readonly attempt: number
+  readonly late: boolean
+  /** Journal offset that its cursor stands for; default: right behind it. */
+  readonly covered?: number
+}
+
 const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({})
 
 /** A message as it is handed over. What costs something is made when it is asked for. */
@@ -22,17 +30,15 @@ export class DeliveredMessage implements Message {
   readonly attempt: number
   readonly candidate: Candidate
   readonly #owner: MessageOwner
+  readonly #covered: number
 
-  constructor(
-    owner: MessageOwner,
-    candidate: Candidate,
-    hand: { readonly attempt: number; readonly late: boolean }
-  ) {
+  constructor(owner: MessageOwner, candidate: Candidate, hand: Hand) {
     this.#owner = owner
     this.candidate = candidate
     this.payload = candidate.message.payload
     this.attempt = hand.attempt
     this.late = hand.late
+    this.#covered = hand.covered ?? candidate.offset + 1
   }
 
   get id(): string {
@@ -82,8 +88,8 @@ export class DeliveredMessage implements Message {
   }
 
   get cursor(): string {
-    const { offset, entry } = this.candidate
-    return encodeCursor({ epoch: this.#owner.epoch, channel: entry.channel, offset: offset + 1 })
+    const { channel } = this.candidate.entry
+    return encodeCursor({ epoch: this.#owner.epoch, channel, offset: this.#covered })
   }
 
   json<T = unknown>(): T {
@@ -109,7 +115,8 @@ export class DeliveredMessage implements Message {
 
   /** The same message, handed over once more. */
   again(attempt: number): DeliveredMessage {
-    return new DeliveredMessage(this.#owner, this.candidate, { attempt, late: this.late })
+    const { candidate, late } = this
+    return new DeliveredMessage(this.#owner, candidate, { attempt, late, covered: this.#covered })
   }
 
   get #header(): NonNullable<Candidate['entry']['header']> {

@@ -17,6 +17,8 @@ export interface SubscriptionInit<Self> {
   readonly onDeadLetter: (letter: DeadLetter) => void
   readonly gapTimeoutMs: number
   readonly onGap: 'wait' | 'skip'
+  /** False: in the order of the journal, whatever the priorities. */
+  readonly byPriority: boolean
   readonly createdAt: number
   /** What was born before, by the local clock, is not handed over. */
   readonly notBefore: number

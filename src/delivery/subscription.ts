@@ -117,8 +117,9 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     const parked = this.#parked?.find(id)
     const ledger = this.#lanes.get(channel)?.ledger
     if (parked !== undefined || ledger === undefined) return parked
-    for (const { dueAt, held } of ledger.entries()) {
-      if (dueAt === Infinity || held.sequence !== sequence || held.session !== session) continue
+    for (const { attempt, dueAt, held } of ledger.entries()) {
+      if (attempt === 0 || dueAt === Infinity) continue
+      if (held.sequence !== sequence || held.session !== session) continue
       if (held.publisher === publisher) return held
     }
     return undefined
@@ -128,8 +129,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     const { store } = this.#components
     const inFlight = this.#inFlight()
     let lag = inFlight + (this.#parked?.waiting ?? 0)
-    for (const lane of this.#lanes.values()) {
-      lag += Math.max(0, store.journal(lane.channel).next - lane.reader.position)
+    for (const { channel, ledger, position } of this.#lanes.values()) {
+      lag += Math.max(0, store.journal(channel).next - position) + (ledger?.waiting ?? 0)
     }
     return {
       filter: this.filter,
@@ -167,6 +168,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       hasRoom: () => this.#inFlight() < this.#init.maxInFlight,
       window: this.#init.maxInFlight,
       maxDeliveries: this.#init.maxDeliveries || Infinity,
+      byPriority: this.#init.byPriority,
       message: (candidate, hand) => new DeliveredMessage(this, candidate, hand),
       onReadable: (readable) => this.#wake(readable),
       onGap: (gap) => this.events.emit('gap', gap),
@@ -221,15 +223,14 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
   /** How far it is behind, when that is seen for the first time since it had caught up. */
   slowLag(): number | undefined {
     const { feed, store } = this.#components
-    const behind = [...this.#lanes.values()].some(({ channel, reader }) =>
-      feed.isBehind(channel, reader.position)
-    )
+    const lanes = [...this.#lanes.values()]
+    const behind = lanes.some(({ channel, position }) => feed.isBehind(channel, position))
     const wasSlow = this.#slow
     this.#slow = behind
     if (!behind || wasSlow) return undefined
     let lag = 0
-    for (const { channel, reader } of this.#lanes.values()) {
-      lag += Math.max(0, store.journal(channel).next - reader.position)
+    for (const { channel, position } of lanes) {
+      lag += Math.max(0, store.journal(channel).next - position)
     }
     return lag
   }

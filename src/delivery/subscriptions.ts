@@ -190,6 +190,8 @@ export class Subscriptions {
         retry: options.retry,
         deadLetters,
         onDeadLetter: (letter) => this.#emitter.emit('dead-letter', letter),
+        // Whoever resumes at a cursor relies on what it covers.
+        byPriority: durable !== undefined || typeof from !== 'object' || from instanceof Date,
         createdAt,
         // Only in the life it was created in are the two times by one clock.
         notBefore: registration === undefined && from === 'now' ? createdAt : 0,

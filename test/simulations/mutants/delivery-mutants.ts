@@ -36,22 +36,24 @@ export const DELIVERY_MUTANTS: readonly Mutant[] = [
     breaks: 'Two messages of a log change places on their way to the application.',
     edits: [
       {
-        file: 'src/delivery/channel-lane.ts',
-        find: `      const candidate = this.#held ?? this.reader.next()
-      this.#held = undefined`,
-        put: `      let candidate = this.#held ?? this.swapped ?? this.reader.next()
+        file: 'src/delivery/ready-window.ts',
+        find: `      const candidate = this.#reader.next()
+`,
+        put: `      let candidate = this.swapped ?? this.#reader.next()
       if (candidate === this.swapped) this.swapped = undefined
-      else if (candidate !== undefined && candidate !== this.#held && candidate.offset % 20 === 7) {
-        const after = this.reader.next()
+      else if (candidate !== undefined && candidate.offset % 20 === 7) {
+        const after = this.#reader.next()
         if (after !== undefined) [this.swapped, candidate] = [candidate, after]
       }
-      this.#held = undefined`
+`
       },
       {
-        file: 'src/delivery/channel-lane.ts',
-        find: `  #held: Candidate | undefined`,
-        put: `  #held: Candidate | undefined
-  swapped: Candidate | undefined`
+        file: 'src/delivery/ready-window.ts',
+        find: `  #first = 0
+`,
+        put: `  #first = 0
+  swapped: Candidate | undefined
+`
       }
     ],
     scenario: CRASH,
