@@ -34,6 +34,7 @@ export type {
   SubscriberStatus,
   TopicStatus
 } from './node/contract.ts'
+export type { GroupMemberStatus, GroupStatus } from './groups/contract.ts'
 export type {
   DeadLetter,
   DeadLetterEntry,

@@ -2,15 +2,18 @@ import type { Checker, MessageRef, Violation } from '../trace.ts'
 import { Bits } from './bits.ts'
 
 /**
- * First hand-overs keep the order of one publisher in one channel; what is marked late is exempt. Whether a message may
+ * First hand-overs keep the order of one publisher in one channel; what is marked late is exempt, and so are members of
+ * a group, who keep the order of a key. Whether a message may
  * come again is the business of others: after a loss of power it does, as attempt 1 where the count is lost as well.
  */
 export const publisherOrder: Checker = (trace) => {
   const newest = new Map<string, MessageRef>()
+  const members = new Set<string>()
   const isFirst = firstHandOvers()
   const violations: Violation[] = []
   for (const event of trace) {
-    if (event.kind !== 'handed') continue
+    if (event.kind === 'subscribed' && event.group !== undefined) members.add(event.subscription)
+    if (event.kind !== 'handed' || members.has(event.subscription)) continue
     const { attempt, late, message, subscription } = event
     if (!isFirst(subscription, message.id) || attempt > 1 || late) continue
     const stream = `${subscription}\n${message.publisher}/${message.channel}`

@@ -59,7 +59,10 @@ export interface Calls {
     {
       readonly subscription: number
       readonly filter: string
-      readonly options: Pick<SubscribeOptions, 'durable' | 'from' | 'onGap' | 'maxDeliveries'>
+      readonly options: Pick<
+        SubscribeOptions,
+        'durable' | 'group' | 'from' | 'onGap' | 'maxDeliveries'
+      >
     },
     void
   >

@@ -1,7 +1,7 @@
 import { Emitter } from '../../src/core/events.ts'
 import { joinTopic } from '../../src/wire/topic.ts'
 import type { LifeEngine } from '../runner/contract.ts'
-import type { Notice } from './protocol.ts'
+import type { Calls, Notice } from './protocol.ts'
 import { RemoteSubscription } from './remote-subscription.ts'
 import type { WorkerProcess } from './worker-process.ts'
 
@@ -15,6 +15,7 @@ export interface RemoteEngineInit {
 export class RemoteEngine implements LifeEngine {
   readonly publisher: LifeEngine['publisher']
   readonly subscriptions: LifeEngine['subscriptions']
+  readonly groups: LifeEngine['groups']
   readonly inbox: LifeEngine['inbox']
   readonly #caller: Pick<WorkerProcess, 'call'>
   readonly #init: RemoteEngineInit
@@ -39,6 +40,7 @@ export class RemoteEngine implements LifeEngine {
         })
     }
     this.subscriptions = { subscribe: (filter, options) => this.#subscribe(filter, options) }
+    this.groups = { subscribe: (filter, _name, options) => this.#subscribe(filter, options) }
     this.inbox = {
       send: async (peer, { custodians, payload, topic, ttlMs }) => {
         const options = { custodians, ttlMs }
@@ -69,10 +71,7 @@ export class RemoteEngine implements LifeEngine {
     }
   }
 
-  #subscribe(
-    filter: string,
-    options: Parameters<LifeEngine['subscriptions']['subscribe']>[1]
-  ): RemoteSubscription {
+  #subscribe(filter: string, options: Calls['subscribe']['params']['options']): RemoteSubscription {
     const place = ++this.#subscribed
     const subscription = new RemoteSubscription(this.#caller, {
       ...this.#init,

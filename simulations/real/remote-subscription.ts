@@ -11,7 +11,7 @@ export interface RemoteSubscriptionInit {
   /** Names it to the process. */
   readonly place: number
   readonly filter: string
-  readonly options: Pick<SubscribeOptions, 'durable' | 'from' | 'onGap' | 'maxDeliveries'>
+  readonly options: Pick<SubscribeOptions, 'durable' | 'group' | 'from' | 'onGap' | 'maxDeliveries'>
   /** Resolves when all that had happened anywhere before it was called has been told. */
   readonly settled: () => Promise<void>
   readonly onListenerError: (error: unknown) => void

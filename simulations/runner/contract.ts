@@ -33,6 +33,13 @@ export interface LifeEngine {
       options: Pick<SubscribeOptions, 'durable' | 'from' | 'onGap' | 'maxDeliveries'>
     ): LifeSubscription
   }
+  readonly groups: {
+    subscribe(
+      filter: string,
+      name: string,
+      options: Pick<SubscribeOptions, 'group' | 'from' | 'onGap'>
+    ): LifeSubscription
+  }
   readonly inbox: {
     send(peer: string, letter: LetterInit): Promise<{ id: string; delivered: Promise<void> }>
     readonly outbox: {

@@ -80,15 +80,8 @@ export class Reader implements Occupant {
   }
 
   async #read(life: Life): Promise<void> {
-    const { durable, filter, from, onGap } = this.#init.load
     try {
-      const subscription = life.engine.subscriptions.subscribe(filter, {
-        durable,
-        from,
-        onGap,
-        // What a scenario lets fail goes on failing for as long as it likes: a dead letter would count as lost.
-        maxDeliveries: 0
-      })
+      const subscription = this.#subscribe(life)
       this.#subscription = subscription
       await subscription.ready
       if (!this.#isOpen(life, subscription)) return
@@ -101,6 +94,20 @@ export class Reader implements Occupant {
     this.#ended()
     await delay(life.clock, REOPEN_MS)
     if (life.up) this.#open()
+  }
+
+  #subscribe({ engine }: Life): LifeSubscription {
+    const { durable, filter, from, group, onGap } = this.#init.load
+    if (group === undefined) {
+      return engine.subscriptions.subscribe(filter, {
+        durable,
+        from,
+        onGap,
+        // What a scenario lets fail goes on failing for as long as it likes: a dead letter would count as lost.
+        maxDeliveries: 0
+      })
+    }
+    return engine.groups.subscribe(filter, group, { group, from, onGap })
   }
 
   #isOpen(life: Life, subscription: LifeSubscription): boolean {
@@ -135,7 +142,8 @@ export class Reader implements Occupant {
     if (!life.alive) return
     message.ack().then(
       () => {
-        if (life.alive && this.#init.load.durable !== undefined) this.#init.onAcknowledged(message)
+        const { durable, group } = this.#init.load
+        if (life.alive && (durable ?? group) !== undefined) this.#init.onAcknowledged(message)
       },
       // Not acknowledged: it comes again.
       () => undefined

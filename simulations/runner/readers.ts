@@ -29,9 +29,10 @@ export function createSubscriber(
   { recorder, time }: ReaderComponents,
   { handler, id, keepsMs, load, node, remembers }: SubscriberInit
 ): Reader {
-  const durable = load.durable !== undefined && remembers
+  const name = load.durable ?? load.group
+  const durable = name !== undefined && remembers
   const slow = load.reading.kind !== 'auto'
-  const { filter, label } = load
+  const { filter, group, label } = load
   let subscription = id
   let opened = 0
   return new Reader(time, {
@@ -44,11 +45,12 @@ export function createSubscriber(
       if (!durable || opened === 1) {
         const waits = durable && load.onGap !== 'skip'
         const facts = { filter, durable, node, label, slow, waits, keepsMs }
-        recorder.add({ kind: 'subscribed', subscription, ...facts })
+        const shared = group === undefined ? {} : { group }
+        recorder.add({ kind: 'subscribed', subscription, ...facts, ...shared })
       }
       events.on('gap', ({ channel, from, publisher, reason, session, to }) => {
         // A durable one waits for what is missing: that is no loss yet.
-        if (!life.alive || (reason === 'missing' && load.durable !== undefined)) return
+        if (!life.alive || (reason === 'missing' && name !== undefined)) return
         const log = { publisher: recorder.nameOf(publisher), session, channel, from, to }
         recorder.add({ kind: 'gap', subscription: own, ...log, reason })
       })

@@ -27,8 +27,7 @@ export function assertRunnable({ handlers = {}, scenario }: RunInit, tier: Tier)
     (tier === 'real' ? notReal(scenario) : undefined) ??
     (tiers.includes(tier)
       ? undefined
-      : `it is not made for this tier: it says 'tier: [${tiers.join(', ')}]', not '${tier}'`) ??
-    groupProblem(scenario)
+      : `it is not made for this tier: it says 'tier: [${tiers.join(', ')}]', not '${tier}'`)
   if (why !== undefined) throw new SkeinError('ERR_SCENARIO', `scenario '${name}': ${why}`)
   const labels = [...new Set(subscriptions.map(({ label }) => label))]
   const unknown = Object.keys(handlers).find((label) => !labels.includes(label))
@@ -38,12 +37,6 @@ export function assertRunnable({ handlers = {}, scenario }: RunInit, tier: Tier)
     `handlers: no subscription has the label '${unknown}'; there are ${labels.join(', ')}`,
     { details: { option: 'handlers' } }
   )
-}
-
-function groupProblem({ subscriptions }: Scenario): string | undefined {
-  const grouped = subscriptions.find(({ group }) => group !== undefined)
-  if (grouped === undefined) return undefined
-  return `subscription '${grouped.label}' has a group, which nodes do not know yet`
 }
 
 function notReal({ faults, nodes }: Scenario): string | undefined {

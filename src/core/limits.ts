@@ -35,6 +35,8 @@ export const LIMITS = {
   clockAheadMs: 60_000,
   /** Acknowledged ranges kept above a cursor before the subscription waits. */
   cursorRanges: 1024,
+  /** Ranges of one log that a group tells of: a value stays within 40 KiB. Above it members wait for the oldest. */
+  groupRanges: 4096,
   /** Messages handed over and not acknowledged, per subscription, by default. */
   maxInFlight: 256,
   /** Messages of one channel, next to be handed over, among which a higher priority goes first: what one may be overtaken by. */

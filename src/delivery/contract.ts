@@ -41,7 +41,10 @@ export interface Message {
   json<T = unknown>(): T
   /** The payload as UTF-8. */
   text(): string
-  /** Done with it. Resolves when written; nothing to do on an ephemeral subscription. */
+  /**
+   * Done with it. Resolves when written, in a group when another live member holds that, or where there is none;
+   * nothing to do on an ephemeral subscription.
+   */
   ack(): Promise<void>
   /** Not done: hand it over again, after `delayMs` (default 0). */
   nack(options?: { delayMs?: number }): Promise<void>
@@ -130,6 +133,12 @@ export type WhereFilter =
 export interface SubscribeOptions {
   /** Name of this node's own durable cursor. */
   readonly durable?: string | undefined
+  /**
+   * Name of a work group, whose members in the mesh share its messages: each is acknowledged by one of them. It is
+   * durable by itself, so that `durable` and `group` together are ERR_OPTIONS, and it begins at 'now', 'earliest' or a
+   * date. Messages of one key are handed over one after the other.
+   */
+  readonly group?: string | undefined
   /** Default 'now'. */
   readonly from?: From | undefined
   /** Default: ephemeral always 'auto'; a durable iterator 'manual'. */
@@ -183,6 +192,8 @@ export interface SubscriptionStatus {
   readonly filter: string
   /** Undefined for an ephemeral one. */
   readonly durable: string | undefined
+  /** The work group that it is a member of. */
+  readonly group?: string | undefined
   /** Someone is consuming it now. */
   readonly open: boolean
   /** Handed over and not acknowledged. */
@@ -212,6 +223,8 @@ export interface SubscriptionLimits {
 export interface Subscription extends AsyncIterable<Message> {
   readonly filter: string
   readonly durable: string | undefined
+  /** The work group that it is a member of. */
+  readonly group?: string | undefined
   /** Resolves when the cursor is stored and the channel joined. Rejects with what kept it from opening. */
   readonly ready: Promise<void>
   readonly events: Events<SubscriptionEvents>

@@ -1,3 +1,4 @@
+import { SkeinError } from '../core/errors.ts'
 import type { Registration, Store } from '../store/contract.ts'
 import { parseFilter } from '../wire/topic.ts'
 import type { SubscriptionStatus } from './contract.ts'
@@ -18,7 +19,24 @@ export class Registered {
   }
 
   find(name: string): Registration | undefined {
-    return this.#components.store.registrations().find((registration) => registration.name === name)
+    return this.all().find((registration) => registration.name === name)
+  }
+
+  /** Work groups are registered beside them, and opened elsewhere. */
+  all(): Registration[] {
+    return this.#components.store.registrations().filter(({ options }) => options['group'] !== true)
+  }
+
+  /** Throws ERR_SUBSCRIPTION_CONFLICT where a work group has the name. */
+  assertNoGroup(name: string): void {
+    const { store } = this.#components
+    const known = store.registrations().find((registration) => registration.name === name)
+    if (known?.options['group'] !== true) return
+    throw new SkeinError(
+      'ERR_SUBSCRIPTION_CONFLICT',
+      `'${name}' is a work group on this node; a durable subscription needs another name`,
+      { details: { name } }
+    )
   }
 
   /** Of one that nobody consumes. */

@@ -139,7 +139,7 @@ export class Subscriptions {
   start(): void {
     const { clock, interests, receiver, store } = this.#components
     interests.onChannel((channel) => this.#discovered(channel))
-    for (const registration of store.registrations()) this.#hold(registration)
+    for (const registration of this.#durable.all()) this.#hold(registration)
     this.#cleanup.push(
       receiver.events.on('island', ({ record }) => {
         for (const subscription of this.#open.keys()) subscription.island(record)
@@ -224,7 +224,7 @@ export class Subscriptions {
   /** Durable subscriptions, open or not. */
   async list(): Promise<SubscriptionStatus[]> {
     return Promise.all(
-      this.#components.store.registrations().map(async (registration) => {
+      this.#durable.all().map(async (registration) => {
         const open = this.#names.get(registration.name)
         const status =
           open === undefined ? await this.#durable.idleStatus(registration) : open.status()
@@ -300,6 +300,7 @@ export class Subscriptions {
   #assertFree(name: string): void {
     assertName(name)
     if (this.#names.has(name)) throw inUse(name)
+    this.#durable.assertNoGroup(name)
   }
 
   async #start(opened: Opened): Promise<void> {

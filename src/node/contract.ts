@@ -9,6 +9,7 @@ import type {
   Subscription,
   SubscriptionStatus
 } from '../delivery/contract.ts'
+import type { GroupStatus } from '../groups/contract.ts'
 
 import type { ServiceHandle, ServiceReply, ServiceRequest } from '../services/contract.ts'
 import type { Reply } from './reply.ts'
@@ -338,6 +339,8 @@ export interface SkeinNode extends Events<NodeEvents> {
   /** Registered durable subscriptions, open or not. */
   subscriptions(): Promise<SubscriptionStatus[]>
   deleteSubscription(name: string): Promise<void>
+  /** The work groups that this node holds anything of: those that were opened here, and those kept for others. */
+  groups(): Promise<GroupStatus[]>
   /**
    * Gives up the gaps that a durable subscription waits for, for every subscription of this node in its channels.
    * Resolves to them. Throws ERR_SUBSCRIPTION_UNKNOWN.

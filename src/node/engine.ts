@@ -7,6 +7,8 @@ import type { Random } from '../core/random.ts'
 import { Decoder } from '../delivery/decoder.ts'
 import { Feed } from '../delivery/feed.ts'
 import { History } from '../delivery/history.ts'
+import { Groups } from '../groups/groups.ts'
+import { groupOf } from '../groups/group-values.ts'
 import { Inbox } from '../delivery/inbox.ts'
 import { createUnseal } from '../delivery/inbox-unseal.ts'
 import { type Interest, Interests } from '../delivery/interests.ts'
@@ -103,6 +105,7 @@ export class Engine implements Lifecycle {
   readonly services: Services
   readonly streams: Streams
   readonly history: History
+  readonly groups: Groups
   readonly #init: EngineInit
   readonly #emitter: Emitter<EngineEvents>
   readonly #emitters: <Map extends object>() => Emitter<Map>
@@ -132,7 +135,11 @@ export class Engine implements Lifecycle {
     this.mesh = this.#createMeshView(hybridClock)
     this.receiver = this.#createReceiver(hybridClock)
     this.gaps = new Gaps(components)
-    this.replicas = new ReplicasHolder(components)
+    this.replicas = new ReplicasHolder(components, {
+      // Who forgets everything at a stop confirms nothing, but that a group has one more member who knows.
+      vouches: (channel) =>
+        groupOf(channel) === undefined ? (init.remembers ? 'synced' : undefined) : 'held'
+    })
     this.received = this.#createReceived()
     this.slowPaths = new SlowPaths(
       { ...components, clock: components.machineClock, disk: this.publisher.disk },
@@ -160,7 +167,11 @@ export class Engine implements Lifecycle {
     )
     const decoder = new Decoder({ unseal: createUnseal(self, components.agreementKey) })
     this.#feed = new Feed(store, decoder)
-    this.subscriptions = this.#createSubscriptions(decoder)
+    const readers = this.#readerComponents(decoder)
+    this.subscriptions = new Subscriptions(readers, { self, name: init.name }, this.#emitters())
+    const { stats } = this.subscriptions
+    const members = { ...readers, directory: this.mesh.directory, stats }
+    this.groups = new Groups(members, { self }, this.#emitters())
     this.services = new Services(
       { ...components, directory: this.mesh.directory },
       { onChange: () => this.mesh.presence.changed() }
@@ -187,8 +198,7 @@ export class Engine implements Lifecycle {
       await this.mesh.start()
       this.services.start()
       await this.inbox.start()
-      // Who forgets everything at a stop confirms nothing.
-      if (this.#init.remembers) this.replicas.start()
+      this.replicas.start()
       await this.received.start()
       this.slowPaths.start()
       this.holder.start()
@@ -208,8 +218,11 @@ export class Engine implements Lifecycle {
       }
       this.subscriptions.events.on('registered', () => this.mesh.subscribers.changed())
       this.subscriptions.events.on('unregistered', () => this.mesh.subscribers.changed())
+      this.groups.events.on('registered', () => this.mesh.subscribers.changed())
+      this.groups.events.on('changed', () => this.mesh.presence.changed())
       await transport.start()
       this.subscriptions.start()
+      await this.groups.start()
       this.#upkeep.start()
     } catch (error) {
       await this.stop()
@@ -226,6 +239,7 @@ export class Engine implements Lifecycle {
     await this.services.stop()
     await this.streams.stop()
     await this.#upkeep.stop()
+    await this.groups.stop()
     await this.received.stop()
     await this.mesh.stop()
     await this.inbox.stop()
@@ -285,7 +299,8 @@ export class Engine implements Lifecycle {
         leastIntervalMs: presenceIntervalMs,
         kept: () => this.#kept.flatMap(({ filter }) => this.#interests.channelsOf(filter)),
         services: () => this.services.host.names(),
-        ownLag: () => this.subscriptions.lags()
+        groups: () => this.groups.openNames(),
+        ownLag: async () => [...(await this.subscriptions.lags()), ...(await this.groups.lags())]
       },
       this.#emitters
     )
@@ -332,25 +347,22 @@ export class Engine implements Lifecycle {
     )
   }
 
-  #createSubscriptions(decoder: Decoder): Subscriptions {
-    const { gaps, membership, publisher, receiver, sync, transport } = this
+  /** What those who read for a consumer work with. */
+  #readerComponents(decoder: Decoder) {
+    const { gaps, membership, publisher, receiver, sync } = this
     const maxAgeMs = (channel: string): number => this.#init.retention(channel).maxAgeMs
-    return new Subscriptions(
-      {
-        ...this.#components,
-        decoder,
-        feed: this.#feed,
-        gaps,
-        membership,
-        publisher,
-        receiver,
-        interests: this.#interests,
-        sync,
-        backfill: new Backfill({ ...this.#components, sync, receiver }, { maxAgeMs })
-      },
-      { self: transport.self.id, name: this.#init.name },
-      this.#emitters()
-    )
+    return {
+      ...this.#components,
+      decoder,
+      feed: this.#feed,
+      gaps,
+      membership,
+      publisher,
+      receiver,
+      interests: this.#interests,
+      sync,
+      backfill: new Backfill({ ...this.#components, sync, receiver }, { maxAgeMs })
+    }
   }
 }
 

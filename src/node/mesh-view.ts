@@ -35,6 +35,8 @@ export interface MeshViewInit {
   readonly kept: () => readonly string[]
   /** Names of the services that this node answers for. */
   readonly services: () => readonly string[]
+  /** Work groups that are consumed here now. */
+  readonly groups: () => readonly string[]
   /** How far this node's durable subscriptions are behind. */
   readonly ownLag: () => Promise<ReadonlyArray<{ readonly name: string; readonly lag: number }>>
   /** Shortest time between two announcements, ms; for simulations. */
@@ -53,7 +55,7 @@ export class MeshView implements Lifecycle {
     init: MeshViewInit,
     emitters: <Map extends object>() => Emitter<Map>
   ) {
-    const { custodian, kept, leastIntervalMs, name, ownLag, remembers, services } = init
+    const { custodian, groups, kept, leastIntervalMs, name, ownLag, remembers, services } = init
     const { transport } = components
     const self: PeerId = transport.self.id
     const sender = new EphemeralSender(components)
@@ -70,7 +72,7 @@ export class MeshView implements Lifecycle {
         content: async () => ({
           channels: kept(),
           services: services(),
-          groups: [],
+          groups: groups(),
           subscriptions: remembers ? await ownLag() : [],
           addresses: transport.addresses()
         })

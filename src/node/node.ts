@@ -10,6 +10,7 @@ import type {
   Subscription,
   SubscriptionStatus
 } from '../delivery/contract.ts'
+import type { GroupStatus } from '../groups/contract.ts'
 import type { TransportPeer } from '../mesh/contract.ts'
 import type { PeerEntry } from '../replication/peer-directory.ts'
 import type { LogState } from '../store/contract.ts'
@@ -142,6 +143,9 @@ export class Node implements SkeinNode {
 
   subscribe(filter: string, options: SubscribeOptions = {}): Subscription {
     checkSubscribeOptions(options)
+    if (options.group !== undefined) {
+      return this.#engine.groups.subscribe(filter, options.group, options)
+    }
     return this.#engine.subscriptions.subscribe(filter, options)
   }
 
@@ -185,6 +189,10 @@ export class Node implements SkeinNode {
 
   subscriptions(): Promise<SubscriptionStatus[]> {
     return this.#engine.subscriptions.list()
+  }
+
+  groups(): Promise<GroupStatus[]> {
+    return this.#engine.groups.list()
   }
 
   deleteSubscription(name: string): Promise<void> {
@@ -246,7 +254,7 @@ export class Node implements SkeinNode {
   }
 
   status(): NodeStatus {
-    const { inbox, publisher, store, subscriptions, transport } = this.#engine
+    const { groups, inbox, publisher, store, subscriptions, transport } = this.#engine
     const { dataDir, networkKeyId, startedAt } = this.#init
     const peers = transport.peers()
     return {
@@ -263,7 +271,7 @@ export class Node implements SkeinNode {
       peers: { connected: peers.filter((peer) => peer.connected).length, known: peers.length },
       store: { condition: store.condition, epoch: store.epoch, ...store.usage() },
       topics: store.channels().filter((channel) => !isInternal(channel)),
-      subscriptions: subscriptions.openCount,
+      subscriptions: subscriptions.openCount + groups.openCount,
       published: publisher.stats.messages,
       delivered: subscriptions.stats.delivered,
       outbox: inbox.outbox.size

@@ -206,6 +206,7 @@ function withDefaults(asked: z.output<typeof retention>): RetentionPolicy {
 
 const subscribeSchema = z.strictObject({
   durable: z.string().optional(),
+  group: z.string().optional(),
   from: z
     .union([z.enum(['now', 'earliest', 'last']), z.date(), z.strictObject({ cursor: z.string() })])
     .optional(),

@@ -1,4 +1,5 @@
 import { LIMITS } from '../core/limits.ts'
+import { groupOf } from '../groups/group-values.ts'
 import { RECEIPTS_CHANNEL } from '../replication/received-vectors.ts'
 import { internalRetention, SUBSCRIBERS_CHANNEL } from '../replication/subscriber-registry.ts'
 import type { RetentionPolicy } from '../store/contract.ts'
@@ -9,7 +10,7 @@ const INBOX = { maxAgeMs: LIMITS.inboxTtlMaxMs, keepLast: undefined, untilReceiv
 
 /** Do only nodes use the channel, among themselves? */
 export function isInternal(channel: string): boolean {
-  return channel === RECEIPTS_CHANNEL || internalRetention(channel) !== undefined
+  return isLastValues(channel) || internalRetention(channel) !== undefined
 }
 
 /** What is kept of every channel: those of users as they ask, those that nodes use among themselves as they need. */
@@ -17,9 +18,13 @@ export function completeRetention(
   asked: (channel: string) => RetentionPolicy
 ): (channel: string) => RetentionPolicy {
   return (channel) => {
-    // Vectors of what is received are last values like the registrations of those who receive.
-    const internal = internalRetention(channel === RECEIPTS_CHANNEL ? SUBSCRIBERS_CHANNEL : channel)
+    const internal = internalRetention(isLastValues(channel) ? SUBSCRIBERS_CHANNEL : channel)
     if (internal !== undefined) return internal
     return scopeOf(channel) === 'inbox' ? { ...asked(channel), ...INBOX } : asked(channel)
   }
+}
+
+/** Vectors of what is received, and what a group's members did, are last values like the registrations of subscribers. */
+function isLastValues(channel: string): boolean {
+  return channel === RECEIPTS_CHANNEL || groupOf(channel) !== undefined
 }

@@ -18,8 +18,18 @@ export interface ReplicasHolderComponents {
   readonly logger: Logger
 }
 
+export interface ReplicasHolderInit {
+  /**
+   * What a copy of the channel here is worth: `synced`: it is told of once it is on disk. `held`: at once, for those who
+   * ask want to know that somebody else who lives has it. Undefined: nothing, this node forgets it at a stop.
+   */
+  readonly vouches: (channel: string) => 'synced' | 'held' | undefined
+}
+
 /** Between two syncs for others, ms: publishers that wait are told some fifty times a second at most. */
 const PACE_MS = 20
+/** Between two reports of what is only held, ms: nothing is synced for them. */
+const HELD_PACE_MS = 1
 
 interface Watch {
   readonly log: LogRef
@@ -32,13 +42,13 @@ interface Watch {
 
 /**
  * Tells publishers how far this node has their logs on disk, synced. One sync at a time, for all logs that grew
- * since the one before; where nobody asks, nothing is done. Only for a node whose store outlives it: without a
- * data dir it is not to be started, and peers look for other holders.
+ * since the one before; where nobody asks, nothing is done. A node whose store does not outlive it vouches for little.
  */
 export class ReplicasHolder {
   /** Reports sent since start. */
   reports = 0
   readonly #components: ReplicasHolderComponents
+  readonly #init: ReplicasHolderInit
   readonly #streams = new Map<PeerId, FrameStream>()
   /** By publisher, session and channel. */
   readonly #watches = new Map<string, Watch>()
@@ -47,8 +57,9 @@ export class ReplicasHolder {
   #stopped = false
   #unsubscribe: (() => void)[] = []
 
-  constructor(components: ReplicasHolderComponents) {
+  constructor(components: ReplicasHolderComponents, init: ReplicasHolderInit) {
     this.#components = components
+    this.#init = init
   }
 
   start(): void {
@@ -78,7 +89,9 @@ export class ReplicasHolder {
           throw new SkeinError('ERR_STREAM', 'the peer has too many logs watched')
         }
         const { channel, session } = decodeReplicasFrame(bytes)
-        this.#watch({ channel, publisher: peer, session }, stream)
+        // Who gets no answer looks for other holders.
+        if (this.#init.vouches(channel) !== undefined)
+          this.#watch({ channel, publisher: peer, session }, stream)
       }
       await stream.close()
     } catch (error) {
@@ -143,9 +156,10 @@ export class ReplicasHolder {
         // As of before the sync: what came while it ran may not be on disk.
         const copies = due.map((watch) => ({ watch, copy: this.#copyOf(watch.log) }))
         const grown = copies.filter(({ watch, copy }) => isNews(watch, copy))
-        if (grown.length > 0) await store.flush()
+        const isSynced = grown.some(({ copy }) => this.#init.vouches(copy.channel) === 'synced')
+        if (isSynced) await store.flush()
         for (const { watch, copy } of grown) this.#report(watch, copy)
-        await delay(clock, PACE_MS)
+        await delay(clock, isSynced ? PACE_MS : HELD_PACE_MS)
       }
     } catch (error) {
       if (!isSkeinError(error)) throw error

@@ -76,7 +76,8 @@ describe('options of a subscription', () => {
     [{ from: 'yesterday' }, 'from'],
     [{ ack: 'never' }, 'ack'],
     [{ onGap: 'stop' }, 'onGap'],
-    [{ group: 'x' }, 'group']
+    [{ group: 3 }, 'group'],
+    [{ groups: 'x' }, 'groups']
   ])('%j is refused by name', (options, option) => {
     expect(() => checkSubscribeOptions(options as object)).toThrow(refused(option))
   })

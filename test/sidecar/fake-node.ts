@@ -339,6 +339,8 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
     }))
   }
 
+  readonly groups = async () => []
+
   async deleteSubscription(name: string): Promise<void> {
     if (!this.durables.delete(name)) throw new SkeinError('ERR_SUBSCRIPTION_UNKNOWN', 'unknown')
   }
@@ -347,9 +349,7 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
     return this.inbox.send(peer, topic, data, options)
   }
 
-  async outbox(): Promise<OutboxEntry[]> {
-    return this.inbox.sent.map(({ entry }) => entry)
-  }
+  readonly outbox = async (): Promise<OutboxEntry[]> => this.inbox.sent.map(({ entry }) => entry)
 
   async skipGaps(name: string): Promise<Gap[]> {
     if (!this.durables.has(name)) throw new SkeinError('ERR_SUBSCRIPTION_UNKNOWN', 'unknown')

@@ -1,0 +1,182 @@
+import { type Clock, delay } from '../core/clock.ts'
+import { SkeinError } from '../core/errors.ts'
+import type { SubscriptionLimits } from '../delivery/contract.ts'
+import type { Interest, Interests } from '../delivery/interests.ts'
+import type { PeerId } from '../mesh/contract.ts'
+import type { Backfill } from '../replication/backfill.ts'
+import type { Membership, Since } from '../replication/membership.ts'
+import type { Sync } from '../replication/sync.ts'
+import type { CursorState, Store } from '../store/contract.ts'
+import type { ParsedFilter } from '../wire/topic.ts'
+import { missingIn } from '../wire/vector.ts'
+import type { GroupChannel } from './group-channel.ts'
+import type { Place } from './group-lane.ts'
+import { BASE_LOGS, type Definition, encodeDefinition, logKey } from './group-values.ts'
+
+export interface GroupOpeningComponents {
+  readonly store: Store
+  readonly interests: Pick<Interests, 'channelsOf' | 'hold'>
+  readonly membership: Pick<Membership, 'has'>
+  readonly backfill: Pick<Backfill, 'fill'>
+  readonly sync: Pick<Sync, 'join' | 'open' | 'pending'>
+  readonly clock: Clock
+}
+
+export interface GroupOpeningInit {
+  readonly self: PeerId
+  readonly name: string
+  readonly filter: ParsedFilter
+  readonly from: 'now' | 'earliest' | Date
+  readonly tuning: SubscriptionLimits
+}
+
+/** Who just started waits so long for a neighbour, and for what all neighbours know of the group, ms. */
+const NEIGHBOUR_MS = 500
+const HEAR_MS = 2_000
+const LOOK_MS = 25
+/** How far off the age of a message may be after some hops, ms: what is not surely too old is handed over. */
+const AGE_SLACK_MS = 2_000
+
+/** What a group's members agree on before they work: it is read from the others, or made. */
+export class GroupOpening {
+  readonly #components: GroupOpeningComponents
+  readonly #init: GroupOpeningInit
+  readonly #channel: GroupChannel
+
+  constructor(components: GroupOpeningComponents, init: GroupOpeningInit, channel: GroupChannel) {
+    this.#components = components
+    this.#init = init
+    this.#channel = channel
+  }
+
+  /**
+   * Registers the group on this node, and in the mesh where it is new. Resolves to what holds its channels; `interest`
+   * is what holds them already. Rejects with ERR_SUBSCRIPTION_CONFLICT, and what `Publisher.publish` rejects with.
+   */
+  async register(interest: Interest | undefined): Promise<Interest> {
+    const { filter } = this.#init
+    await this.#hear()
+    const isNew = this.#channel.state.definition === undefined
+    let held = interest
+    if (isNew) held = await this.#create(held)
+    const definition = this.#definition()
+    if (definition.filter !== filter.filter) {
+      held?.release()
+      throw conflict(this.#init.name, definition.filter, filter.filter)
+    }
+    if (this.#isRegistered()) return held ?? this.#hold()
+    const cursors = new Map<string, CursorState>()
+    held ??= this.#hold()
+    for (const name of this.#components.interests.channelsOf(filter)) {
+      if (!isNew || definition.since !== definition.createdAt) {
+        await this.#components.backfill.fill(name, this.#since())
+      }
+      const { from: offset } = await this.firstPlaceOf(name)
+      cursors.set(name, { offset, acknowledged: [], handed: offset, attempts: [] })
+    }
+    const { name, tuning } = this.#init
+    const options = { ...tuning, group: true, since: this.#since() }
+    const { clock, store } = this.#components
+    await store.register({ name, filter: filter.filter, createdAt: clock.now(), options }, cursors)
+    return held
+  }
+
+  /** Where this node goes on reading a channel. */
+  async placeOf(channel: string): Promise<Place> {
+    const cursor = (await this.#components.store.cursors(this.#init.name)).get(channel)
+    const first = await this.firstPlaceOf(channel)
+    return cursor === undefined ? first : { ...first, from: cursor.offset }
+  }
+
+  /** Where the group begins in a channel. */
+  async firstPlaceOf(channel: string): Promise<Place> {
+    const { store } = this.#components
+    const since = this.#since()
+    const notBefore = since === 'all' ? 0 : since
+    const { first } = store.journal(channel)
+    const from = since === 'all' ? first : await store.seekJournal(channel, since)
+    return { from, notBefore }
+  }
+
+  #definition(): Definition {
+    const { definition } = this.#channel.state
+    if (definition !== undefined) return definition
+    throw new SkeinError('ERR_INTERNAL', `the group '${this.#init.name}' has no definition`)
+  }
+
+  /** From when on the group wants its channels, by this node's clock. */
+  #since(): Since {
+    const { createdAt, since } = this.#definition()
+    if (since === 'all') return 'all'
+    return since === createdAt ? Math.floor(this.#channel.definedAt) - AGE_SLACK_MS : since
+  }
+
+  #hold(): Interest {
+    return this.#components.interests.hold(this.#init.filter, this.#since())
+  }
+
+  #isRegistered(): boolean {
+    const { name } = this.#init
+    return this.#components.store.registrations().some((known) => known.name === name)
+  }
+
+  /** Neighbours are asked for what they hold of the group's channel, and it is fetched. */
+  async #hear(): Promise<void> {
+    const { clock, store, sync } = this.#components
+    const start = clock.monotonic()
+    const asked = new Set(sync.open())
+    for (const neighbour of asked) neighbour.ask()
+    for (;;) {
+      const waited = clock.monotonic() - start
+      const open = sync.open()
+      const isHeard =
+        open.length > 0 &&
+        open.every(({ answered }) => answered) &&
+        sync.pending.logs === 0 &&
+        store.logs(this.#channel.channel).every((log) => missingIn(log).length === 0)
+      if (isHeard || waited >= (open.length === 0 ? NEIGHBOUR_MS : HEAR_MS)) return
+      await delay(clock, LOOK_MS)
+    }
+  }
+
+  async #create(interest: Interest | undefined): Promise<Interest> {
+    const { clock, interests, membership, sync } = this.#components
+    const { filter, from, self } = this.#init
+    const now = clock.now()
+    const since: Since = from === 'earliest' ? 'all' : from === 'now' ? now : from.getTime()
+    const fresh = interests.channelsOf(filter).filter((channel) => !membership.has(channel))
+    const held = interest ?? interests.hold(filter, since)
+    if (from === 'now') await Promise.all(fresh.map((channel) => sync.join(channel)))
+    const createdAt = from === 'now' ? now : clock.now()
+    const base = from === 'now' ? this.#base() : new Map<string, number>()
+    const definition = { filter: filter.filter, createdAt, creator: self, since, base }
+    await this.#channel.say('definition', encodeDefinition(definition))
+    return held
+  }
+
+  /** Ends of all logs: what a group that begins now does not want. */
+  #base(): Map<string, number> {
+    const { interests, store } = this.#components
+    const logs = interests
+      .channelsOf(this.#init.filter)
+      .flatMap((channel) => store.logs(channel))
+      .toSorted((a, b) => b.timeMs - a.timeMs)
+      .slice(0, BASE_LOGS)
+    return new Map(
+      logs
+        .map((log): [string, number] => {
+          const last = log.islands.at(-1)?.to ?? 0
+          return [logKey(log), Math.max(log.head, last, log.expected)]
+        })
+        .filter(([, head]) => head > 0)
+    )
+  }
+}
+
+export function conflict(name: string, registered: string, asked: string): SkeinError {
+  return new SkeinError(
+    'ERR_SUBSCRIPTION_CONFLICT',
+    `the group '${name}' is registered with the filter '${registered}', not '${asked}'; use that filter or another name`,
+    { details: { name, registered, asked } }
+  )
+}
