@@ -27,7 +27,7 @@ export interface AssignmentInput {
   readonly evicted: ReadonlySet<number>
   /** Slots that this node got from others that wanted to be rid of them: they stay for a while. */
   readonly kept: ReadonlySet<number>
-  /** May this node take slots whose owner is gone? Not before it has had time to hear of others. */
+  /** May this node take slots whose owner is gone? Not before it has heard of all members, and they of it. */
   readonly mayClaim: boolean
 }
 

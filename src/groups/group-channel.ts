@@ -7,6 +7,7 @@ import type { Publisher } from '../replication/publisher.ts'
 import type { JournalEntry, Store } from '../store/contract.ts'
 import { decodeMessages } from '../wire/body.ts'
 import { FLAGS } from '../wire/record.ts'
+import { Heard } from './heard.ts'
 import { GroupState } from './group-state.ts'
 import { groupChannel, isMalformed, type ValueKind, valueTopic } from './group-values.ts'
 
@@ -34,6 +35,8 @@ const READ_BYTES = 256 * KIB
 export class GroupChannel {
   readonly channel: string
   readonly state = new GroupState()
+  /** How far it has been read, by publisher. */
+  readonly heard = new Heard()
   /** When the definition that counts was made, by this node's clock, ms. */
   definedAt = 0
   readonly #components: GroupChannelComponents
@@ -91,10 +94,18 @@ export class GroupChannel {
     await replicas.confirm(this.channel, { replicas: 1, timeoutMs }, async () => [...receipts])
   }
 
-  #take({ bornAt, record }: JournalEntry): void {
-    if (record === undefined || (record.header.flags & FLAGS.control) !== 0) return
-    const { count, publisher } = record.header
+  #take(entry: JournalEntry): void {
+    if (entry.header === undefined) return
+    const { count, first, publisher, session } = entry.header
+    const kinds = this.#read(entry)
+    this.heard.put(publisher, { session, sequence: first + count - 1 })
+    if (kinds.size > 0) this.#emitter.emit('changed', { kinds, publisher })
+  }
+
+  #read({ bornAt, record }: JournalEntry): Set<ValueKind> {
     const kinds = new Set<ValueKind>()
+    if (record === undefined || (record.header.flags & FLAGS.control) !== 0) return kinds
+    const { count, publisher } = record.header
     try {
       for (const { key, payload, suffix } of decodeMessages(record.body, count)) {
         const kind = this.state.apply({ publisher, suffix, key, payload })
@@ -109,6 +120,6 @@ export class GroupChannel {
         'a member of a group said what cannot be read'
       )
     }
-    if (kinds.size > 0) this.#emitter.emit('changed', { kinds, publisher })
+    return kinds
   }
 }

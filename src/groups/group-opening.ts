@@ -18,7 +18,7 @@ export interface GroupOpeningComponents {
   readonly interests: Pick<Interests, 'channelsOf' | 'hold'>
   readonly membership: Pick<Membership, 'has'>
   readonly backfill: Pick<Backfill, 'fill'>
-  readonly sync: Pick<Sync, 'join' | 'open' | 'pending'>
+  readonly sync: Pick<Sync, 'isPending' | 'join' | 'neighbours' | 'open' | 'settled'>
   readonly clock: Clock
 }
 
@@ -32,7 +32,7 @@ export interface GroupOpeningInit {
 
 /** Who just started waits so long for a neighbour, and for what all neighbours know of the group, ms. */
 const NEIGHBOUR_MS = 500
-const HEAR_MS = 2_000
+const HEAR_MS = 10_000
 const LOOK_MS = 25
 /** How far off the age of a message may be after some hops, ms: what is not surely too old is handed over. */
 const AGE_SLACK_MS = 2_000
@@ -55,7 +55,7 @@ export class GroupOpening {
    */
   async register(interest: Interest | undefined): Promise<Interest> {
     const { filter } = this.#init
-    await this.#hear()
+    await this.hear()
     const isNew = this.#channel.state.definition === undefined
     let held = interest
     if (isNew) held = await this.#create(held)
@@ -65,20 +65,58 @@ export class GroupOpening {
       throw conflict(this.#init.name, definition.filter, filter.filter)
     }
     if (this.#isRegistered()) return held ?? this.#hold()
-    const cursors = new Map<string, CursorState>()
     held ??= this.#hold()
-    for (const name of this.#components.interests.channelsOf(filter)) {
-      if (!isNew || definition.since !== definition.createdAt) {
-        await this.#components.backfill.fill(name, this.#since())
-      }
-      const { from: offset } = await this.firstPlaceOf(name)
-      cursors.set(name, { offset, acknowledged: [], handed: offset, attempts: [] })
-    }
-    const { name, tuning } = this.#init
-    const options = { ...tuning, group: true, since: this.#since() }
-    const { clock, store } = this.#components
-    await store.register({ name, filter: filter.filter, createdAt: clock.now(), options }, cursors)
+    if (!isNew || definition.since !== definition.createdAt) await this.#fill()
+    await this.#register()
     return held
+  }
+
+  /**
+   * An earlier definition came to be known: the group begins where that says. Resolves when what was not wanted here
+   * before is. Rejects with ERR_SUBSCRIPTION_CONFLICT.
+   */
+  async redefine(interest: Interest | undefined): Promise<Interest> {
+    const { filter, name } = this.#init
+    const definition = this.#definition()
+    if (definition.filter !== filter.filter) {
+      throw conflict(name, definition.filter, filter.filter)
+    }
+    const held = this.#hold()
+    interest?.release()
+    await this.#calm()
+    await this.#fill()
+    await this.#register()
+    return held
+  }
+
+  /** Until what was asked for under the definition before has come: it says where logs begin here. */
+  async #calm(): Promise<void> {
+    const { clock, interests, sync } = this.#components
+    const until = clock.monotonic() + HEAR_MS
+    while (interests.channelsOf(this.#init.filter).some((channel) => sync.isPending(channel))) {
+      if (clock.monotonic() >= until) return
+      await delay(clock, LOOK_MS)
+    }
+  }
+
+  /** Fetches what the group wants of its channels and this node did not. */
+  async #fill(): Promise<void> {
+    const { backfill, interests } = this.#components
+    for (const channel of interests.channelsOf(this.#init.filter)) {
+      await backfill.fill(channel, this.#since())
+    }
+  }
+
+  async #register(): Promise<void> {
+    const { clock, interests, store } = this.#components
+    const { filter, name, tuning } = this.#init
+    const cursors = new Map<string, CursorState>()
+    for (const channel of interests.channelsOf(filter)) {
+      const { from: offset } = await this.firstPlaceOf(channel)
+      cursors.set(channel, { offset, acknowledged: [], handed: offset, attempts: [] })
+    }
+    const options = { ...tuning, group: true, since: this.#since() }
+    await store.register({ name, filter: filter.filter, createdAt: clock.now(), options }, cursors)
   }
 
   /** Where this node goes on reading a channel. */
@@ -120,23 +158,27 @@ export class GroupOpening {
     return this.#components.store.registrations().some((known) => known.name === name)
   }
 
-  /** Neighbours are asked for what they hold of the group's channel, and it is fetched. */
-  async #hear(): Promise<void> {
-    const { clock, store, sync } = this.#components
+  /** Neighbours are asked for what they hold of the group's channel now, and it is fetched. */
+  async hear(): Promise<void> {
+    const { clock, sync } = this.#components
     const start = clock.monotonic()
-    const asked = new Set(sync.open())
-    for (const neighbour of asked) neighbour.ask()
+    for (const neighbour of sync.open()) neighbour.ask()
     for (;;) {
       const waited = clock.monotonic() - start
-      const open = sync.open()
-      const isHeard =
-        open.length > 0 &&
-        open.every(({ answered }) => answered) &&
-        sync.pending.logs === 0 &&
-        store.logs(this.#channel.channel).every((log) => missingIn(log).length === 0)
-      if (isHeard || waited >= (open.length === 0 ? NEIGHBOUR_MS : HEAR_MS)) return
+      if (this.#isHeard || waited >= (sync.neighbours === 0 ? NEIGHBOUR_MS : HEAR_MS)) return
       await delay(clock, LOOK_MS)
     }
+  }
+
+  get #isHeard(): boolean {
+    const { store, sync } = this.#components
+    const { channel } = this.#channel
+    return (
+      sync.neighbours > 0 &&
+      sync.settled &&
+      !sync.isPending(channel) &&
+      store.logs(channel).every((log) => missingIn(log).length === 0)
+    )
   }
 
   async #create(interest: Interest | undefined): Promise<Interest> {

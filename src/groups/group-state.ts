@@ -1,14 +1,17 @@
 import {
   decodeDefinition,
+  decodeHearing,
   decodeMembership,
   decodeRanges,
   decodeSlots,
   type Definition,
+  type HearingSaid,
   type Membership,
   parseLogKey,
   parseValueSuffix,
   type ValueKind
 } from './group-values.ts'
+import { Heard } from './heard.ts'
 import { RangeSet } from './range-set.ts'
 import { SlotTable } from './slot-table.ts'
 
@@ -33,6 +36,8 @@ export class GroupState {
   readonly slots = new SlotTable()
   /** Newest word of each member. */
   readonly members = new Map<string, Membership>()
+  /** What each says that it has read. */
+  readonly hearings = new Map<string, HearingSaid>()
   #definition: Definition | undefined
   readonly #done = new Map<string, RangeSet>()
 
@@ -62,6 +67,8 @@ export class GroupState {
         return this.#member(publisher, decodeMembership(payload))
       case 'slots':
         return this.slots.merge(decodeSlots(payload))
+      case 'heard':
+        return this.#hearing(publisher, decodeHearing(payload))
       case 'acks': {
         const ranges = decodeRanges(payload)
         parseLogKey(key ?? '')
@@ -124,9 +131,22 @@ export class GroupState {
     return true
   }
 
+  #hearing(peer: string, { positions, question }: HearingSaid): boolean {
+    const known = this.hearings.get(peer)
+    if (known === undefined && this.hearings.size >= MAX_MEMBERS) return false
+    const merged = known?.positions ?? new Heard()
+    const isNews = merged.merge(positions)
+    if (known !== undefined && !isNews && question <= known.question) return false
+    const newest = Math.max(question, known?.question ?? 0)
+    this.hearings.set(peer, { positions: merged, question: newest })
+    return true
+  }
+
   #forgetOldest(): void {
     const [oldest] = [...this.members].toSorted(([, a], [, b]) => a.life - b.life)
-    if (oldest !== undefined) this.members.delete(oldest[0])
+    if (oldest === undefined) return
+    this.members.delete(oldest[0])
+    this.hearings.delete(oldest[0])
   }
 }
 

@@ -52,6 +52,8 @@ export interface GroupSubscriptionInit extends SubscriptionLimits {
   readonly matches: (topic: string) => boolean
   /** Makes sure that the group exists, joins the channels, gives the lanes their place. */
   readonly open: (subscription: GroupSubscription) => Promise<void>
+  /** Resolves when all that neighbours know of the group is here, or they have had their time. */
+  readonly hear: () => Promise<void>
   /** Undoes `open`; called once. */
   readonly close: (subscription: GroupSubscription) => void
   /** An earlier definition of the group came to be known. Rejects where this node's part does not go with it. */
@@ -109,6 +111,7 @@ export class GroupSubscription implements Subscription, MessageOwner {
       { ...components, acknowledgements: this.#acknowledgements },
       {
         self: init.self,
+        hear: init.hear,
         isBusy: (slot) => this.#hands.isBusy(slot),
         onTaken: () => {
           for (const lane of this.#lanes.values()) lane.again()

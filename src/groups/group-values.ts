@@ -8,6 +8,7 @@ import { ProtoWriter } from '../wire/proto-writer.ts'
 import { parseTopic } from '../wire/topic.ts'
 import { isSession } from '../wire/session.ts'
 import { decodeVector, encodeVector, type SequenceRange } from '../wire/vector.ts'
+import { Heard } from './heard.ts'
 import { SlotTable, type Tenure } from './slot-table.ts'
 import { SLOTS } from './slots.ts'
 
@@ -30,7 +31,7 @@ export function groupOf(channel: string): string | undefined {
 }
 
 /** What a member can say, each as a last value under its own PeerId. */
-const KINDS = ['definition', 'member', 'slots', 'acks'] as const
+const KINDS = ['definition', 'member', 'slots', 'acks', 'heard'] as const
 export type ValueKind = (typeof KINDS)[number]
 
 export function valueTopic(
@@ -204,6 +205,46 @@ function readFields(bytes: Uint8Array): { text: string; numbers: Record<number, 
     else reader.skip(tag)
   }
   return { text, numbers }
+}
+
+/** What a member says that it has read. */
+export interface HearingSaid {
+  readonly positions: Heard
+  /** Who reads a greater one than before answers with what it has read itself; 0: none was asked. */
+  readonly question: number
+}
+
+/** Members whose logs one can tell of: what fits a payload. */
+const HEARD_LOGS = 2_048
+
+export function encodeHearing({ positions, question }: HearingSaid): Uint8Array {
+  const vector = [...positions.entries()]
+    .toSorted(([, a], [, b]) => (a.session > b.session ? -1 : 1))
+    .slice(0, HEARD_LOGS)
+    .map(([publisher, { sequence, session }]) => ({
+      publisher,
+      session,
+      held: { floor: 1, head: sequence, islands: [] }
+    }))
+  return new ProtoWriter().bytes(1, encodeVector(vector)).number(2, question).finish()
+}
+
+/** Throws ERR_RECORD. */
+export function decodeHearing(payload: Uint8Array): HearingSaid {
+  const reader = new ProtoReader(payload)
+  let positions = new Heard()
+  let question = 0
+  while (reader.position < reader.end) {
+    const tag = reader.tag()
+    if (tag === ((1 << 3) | WIRE.bytes)) {
+      const vector = decodeVector(reader.view(), HEARD_LOGS)
+      positions = new Heard(
+        vector.map(({ held, publisher, session }) => [publisher, { session, sequence: held.head }])
+      )
+    } else if (tag === ((2 << 3) | WIRE.varint)) question = reader.varint()
+    else reader.skip(tag)
+  }
+  return { positions, question }
 }
 
 /** Ranges of one log: distance to the range before, and length. */

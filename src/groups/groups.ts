@@ -35,7 +35,7 @@ export interface GroupsComponents {
   readonly directory: Pick<PeerDirectory, 'events' | 'get'>
   readonly membership: Membership
   readonly backfill: Pick<Backfill, 'fill'>
-  readonly sync: Pick<Sync, 'join' | 'open' | 'pending'>
+  readonly sync: Pick<Sync, 'isPending' | 'join' | 'neighbours' | 'open' | 'settled'>
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
@@ -152,11 +152,9 @@ export class Groups {
         retry: options.retry,
         matches: (topic) => topicMatches(filter, topic),
         open: (opened) => this.#open(known, opened, opening),
+        hear: () => opening.hear(),
         redefined: async (opened) => {
-          const { definition } = known.channel.state
-          if (definition !== undefined && definition.filter !== filter.filter) {
-            throw conflict(name, definition.filter, filter.filter)
-          }
+          known.interest = await opening.redefine(known.interest)
           for (const channel of this.#components.interests.channelsOf(filter)) {
             opened.rewind(channel, await opening.firstPlaceOf(channel))
           }

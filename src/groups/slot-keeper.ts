@@ -7,11 +7,14 @@ import type { Acknowledgements } from './acknowledgements.ts'
 import { type Assignment, assign, type MemberView, standingOf } from './assignment.ts'
 import type { GroupChannel } from './group-channel.ts'
 import { encodeMembership, encodeSlots } from './group-values.ts'
-import type { Tenure } from './slot-table.ts'
+import { Hearing } from './hearing.ts'
+import type { Position } from './heard.ts'
+import type { SlotTable, Tenure } from './slot-table.ts'
+import { ANSWER_MS, Takeover } from './takeover.ts'
 import { desiredOwner } from './slots.ts'
 
 export interface SlotKeeperComponents {
-  readonly channel: Pick<GroupChannel, 'events' | 'say' | 'state'>
+  readonly channel: Pick<GroupChannel, 'events' | 'heard' | 'say' | 'state'>
   readonly directory: Pick<PeerDirectory, 'events' | 'get'>
   readonly acknowledgements: Pick<Acknowledgements, 'flush' | 'membersChanged'>
   readonly clock: Clock
@@ -20,6 +23,8 @@ export interface SlotKeeperComponents {
 
 export interface SlotKeeperInit {
   readonly self: PeerId
+  /** Resolves when all that neighbours know of the group is here, or they have had their time. */
+  readonly hear: () => Promise<void>
   /** Which slots' messages are with consumers of this node? */
   readonly isBusy: (slot: number) => boolean
   /** Slots are this node's now: what waits in them is handed over from here on. */
@@ -28,8 +33,6 @@ export interface SlotKeeperInit {
   readonly onGiven: (slots: ReadonlySet<number>) => void
 }
 
-/** Who starts has so long to hear of others, and they of it, before it takes what nobody has, ms. */
-const HEAR_MS = 500
 /** How often it is looked after what takes time, ms. */
 const TICK_MS = 250
 /** A slot that came from a member that wanted to be rid of it stays so long, ms. */
@@ -39,6 +42,10 @@ const KEEP_MS = 60_000
 export class SlotKeeper {
   readonly #components: SlotKeeperComponents
   readonly #init: SlotKeeperInit
+  readonly #hearing: Hearing
+  readonly #takeover: Takeover
+  /** Slots that are this node's to hand over, unless they are to go: with the epoch since when. */
+  readonly #held = new Map<number, number>()
   /** Slots whose messages are handed over here. */
   #active: ReadonlySet<number> = new Set()
   #draining: ReadonlySet<number> = new Set()
@@ -50,6 +57,8 @@ export class SlotKeeper {
   #life = 0
   #full = false
   #joinedAt = Infinity
+  /** Asked after this node had said that it joins, and had heard of those who said so before it. */
+  #question: Position | undefined
   #state: 'new' | 'open' | 'stopped' = 'new'
   #ends: (() => void)[] = []
   #timer: Timer | undefined
@@ -59,6 +68,11 @@ export class SlotKeeper {
   constructor(components: SlotKeeperComponents, init: SlotKeeperInit) {
     this.#components = components
     this.#init = init
+    this.#hearing = new Hearing(components, init)
+    this.#takeover = new Takeover(
+      { clock: components.clock, hearing: this.#hearing },
+      { others: () => this.#others() }
+    )
   }
 
   /** Is the slot this node's, to hand over its messages? */
@@ -101,13 +115,25 @@ export class SlotKeeper {
         // What it says is a sign of life, where nothing else is known of it.
         this.#silentSince.set(publisher, clock.monotonic())
         this.#look(publisher)
+        this.#hearing.answer()
         if (kinds.has('member')) this.#membersChanged()
-        else if (kinds.has('slots')) this.wake()
+        else if (this.#isWaiting || kinds.has('slots')) this.wake()
       })
     ]
     await this.#say(true)
     this.#joinedAt = clock.monotonic()
     this.#timer = every(clock, TICK_MS, () => this.wake())
+    this.#introduce().catch((error: unknown) => this.#failed(error))
+    this.wake()
+  }
+
+  /**
+   * Two that join at once both hear after they have said so: at least one of them hears of the other, and waits for its
+   * answer before it takes anything.
+   */
+  async #introduce(): Promise<void> {
+    await this.#init.hear()
+    if (this.#state === 'open') this.#question = await this.#hearing.ask()
     this.wake()
   }
 
@@ -123,6 +149,7 @@ export class SlotKeeper {
     if (!wasOpen) return
     try {
       await this.#components.acknowledgements.flush()
+      await this.#bequeath()
       await this.#say(false)
     } catch (error) {
       if (!isSkeinError(error)) throw error
@@ -180,6 +207,51 @@ export class SlotKeeper {
     this.#running ??= this.#run()
   }
 
+  get #isWaiting(): boolean {
+    return this.#takeover.isWaiting || !this.#mayClaim
+  }
+
+  /** Has this node heard of all members, and they of it? */
+  get #mayClaim(): boolean {
+    const isLate = this.#components.clock.monotonic() >= this.#joinedAt + ANSWER_MS
+    return isLate || this.#takeover.isHeard(this.#question)
+  }
+
+  /** Other members that are at work or may be. */
+  #others(): PeerId[] {
+    return [...this.members()]
+      .filter(([peer, { standing }]) => peer !== this.#init.self && standing !== 'ended')
+      .map(([peer]) => peer)
+  }
+
+  /** Gives its slots to those to whom they are due without it: who is given one need not ask for it. */
+  async #bequeath(): Promise<void> {
+    const { channel } = this.#components
+    const { self } = this.#init
+    const members = this.members()
+    const live = this.#live(members).filter((peer) => peer !== self)
+    const table = channel.state.slots.copy()
+    let gives = false
+    for (const [slot, tenure] of table.entries()) {
+      const owner = desiredOwner(slot, live)
+      const life = owner === undefined ? undefined : members.get(owner)?.life
+      if (tenure === undefined || owner === undefined || life === undefined) continue
+      if (!this.#isOwn(tenure)) continue
+      gives = table.put(slot, { epoch: tenure.epoch + 1, owner, life }) || gives
+    }
+    if (!gives) return
+    await this.#hearing.tell()
+    await channel.say('slots', encodeSlots(table))
+  }
+
+  #isOwn({ life, owner }: Tenure): boolean {
+    return owner === this.#init.self && life === this.#life
+  }
+
+  #live(members: ReadonlyMap<PeerId, MemberView>): PeerId[] {
+    return [...members].filter(([, { standing }]) => standing === 'live').map(([peer]) => peer)
+  }
+
   #look(peer: PeerId): void {
     const { directory } = this.#components
     if (isUp(directory.get(peer)?.state)) this.#met.add(peer)
@@ -197,16 +269,12 @@ export class SlotKeeper {
 
   /** Brings what is handed over here in line with who has what. */
   #settle(): void {
-    const { self } = this.#init
     const { slots } = this.#components.channel.state
     const active = new Set<number>()
     for (const [slot, tenure] of slots.entries()) {
-      const isOwn = tenure?.owner === self && tenure.life === this.#life
-      if (isOwn && !this.#draining.has(slot)) active.add(slot)
-      if (!isOwn) {
-        this.#evicted.delete(slot)
-        this.#kept.delete(slot)
-      }
+      if (tenure === undefined) continue
+      if (!this.#isOwn(tenure)) this.#lose(slot, tenure.epoch)
+      else if (this.#isHeld(slot, tenure) && !this.#draining.has(slot)) active.add(slot)
     }
     const before = this.#active
     this.#active = active
@@ -216,11 +284,24 @@ export class SlotKeeper {
     if (taken.size > 0) this.#taken(taken)
   }
 
+  #isHeld(slot: number, { epoch }: Tenure): boolean {
+    if (this.#held.get(slot) === epoch) return true
+    if (!this.#takeover.isClear(slot, epoch)) return false
+    this.#held.set(slot, epoch)
+    return true
+  }
+
+  #lose(slot: number, epoch: number): void {
+    this.#takeover.forget(slot, epoch)
+    this.#held.delete(slot)
+    this.#evicted.delete(slot)
+    this.#kept.delete(slot)
+  }
+
   #taken(slots: ReadonlySet<number>): void {
     const now = this.#components.clock.monotonic()
     const { self } = this.#init
-    const live = [...this.members()].filter(([, { standing }]) => standing === 'live')
-    const ids = live.map(([id]) => id)
+    const ids = this.#live(this.members())
     for (const slot of slots) {
       if (desiredOwner(slot, ids) !== self) this.#kept.set(slot, now + KEEP_MS)
     }
@@ -233,13 +314,18 @@ export class SlotKeeper {
       while (this.#due && this.#state === 'open') {
         this.#due = false
         await this.#act(this.#plan())
+        await this.#takeover.ask()
       }
     } catch (error) {
-      if (!isSkeinError(error)) throw error
-      this.#components.logger.debug({ err: error }, 'slots of a group cannot change hands yet')
+      this.#failed(error)
     } finally {
       this.#running = undefined
     }
+  }
+
+  #failed(error: unknown): void {
+    if (!isSkeinError(error)) throw error
+    this.#components.logger.debug({ err: error }, 'slots of a group cannot change hands yet')
   }
 
   #plan(): Assignment {
@@ -255,7 +341,7 @@ export class SlotKeeper {
       isBusy,
       evicted: this.#evicted,
       kept: new Set(this.#kept.keys()),
-      mayClaim: now >= this.#joinedAt + HEAR_MS
+      mayClaim: this.#mayClaim
     })
     this.#draining = plan.draining
     this.#settle()
@@ -263,16 +349,40 @@ export class SlotKeeper {
   }
 
   async #act({ claims, releases }: Assignment): Promise<void> {
-    const changes = new Map<number, Tenure>([...claims, ...releases])
-    if (changes.size === 0) return
+    if (claims.size === 0 && releases.size === 0) return
     const { acknowledgements, channel } = this.#components
     // Whoever gets a slot reads what was done of it first.
-    if (releases.size > 0) await acknowledgements.flush()
+    if (releases.size > 0) {
+      await acknowledgements.flush()
+      await this.#hearing.tell()
+    }
     const table = channel.state.slots.copy()
-    for (const [slot, tenure] of changes) table.put(slot, tenure)
-    await channel.say('slots', encodeSlots(table))
+    const taken = changed(table, claims)
+    const given = changed(table, releases)
+    if (taken.size === 0 && given.size === 0) return
+    this.#takeover.claim(taken)
+    try {
+      await channel.say('slots', encodeSlots(table))
+    } catch (error) {
+      this.#takeover.unclaim(taken)
+      throw error
+    }
     this.#settle()
   }
+}
+
+/** Puts into the table what it does not know better by now; those it put. */
+function changed(
+  table: SlotTable,
+  changes: ReadonlyMap<number, Tenure>
+): ReadonlyMap<number, Tenure> {
+  const put = new Map<number, Tenure>()
+  for (const [slot, tenure] of changes) {
+    // Somebody else may have taken it meanwhile, who would not hear of it in time.
+    if ((table.get(slot)?.epoch ?? 0) !== tenure.epoch - 1) continue
+    if (table.put(slot, tenure)) put.set(slot, tenure)
+  }
+  return put
 }
 
 function isUp(state: string | undefined): boolean {

@@ -71,8 +71,8 @@ export class SyncNeighbour {
   #heardAt = 0
   /** What came last is still being stored. */
   #handling = false
-  /** The answer to the last question is complete. */
-  #answered = false
+  /** Questions whose answers are not complete; undefined before the first one. */
+  #unanswered: number | undefined
 
   constructor(components: SyncNeighbourComponents, init: SyncNeighbourInit) {
     this.#components = components
@@ -87,7 +87,7 @@ export class SyncNeighbour {
 
   /** It said all that it had to say when it was asked last. */
   get answered(): boolean {
-    return this.#answered
+    return this.#unanswered === 0
   }
 
   /** Pulls under way. */
@@ -110,7 +110,7 @@ export class SyncNeighbour {
   /** Asks anew what the neighbour holds. */
   ask(): void {
     if (this.#stream === undefined) return
-    this.#answered = false
+    this.#unanswered = (this.#unanswered ?? 0) + 1
     this.#send({ kind: 'ask', channels: this.#init.ask() })
   }
 
@@ -165,7 +165,7 @@ export class SyncNeighbour {
     }
     this.#stream = undefined
     this.#handling = false
-    this.#answered = false
+    this.#unanswered = undefined
     this.#lost(new SkeinError('ERR_STREAM', 'the sync stream broke'))
     if (this.#stopped) return
     this.#retry = this.#components.clock.after(this.#reopenMs, () => void this.#run())
@@ -176,8 +176,10 @@ export class SyncNeighbour {
     switch (frame.kind) {
       case 'heads':
         this.#init.onHeads(frame.channels)
-        if (!frame.last) return
-        this.#answered = true
+        if (!frame.last || this.#unanswered === undefined) return
+        // The answer to a question from before says nothing of what was asked since.
+        this.#unanswered = Math.max(0, this.#unanswered - 1)
+        if (this.#unanswered > 0) return
         this.#init.onAnswered()
         return
       case 'start':

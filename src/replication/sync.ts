@@ -107,6 +107,11 @@ export class Sync {
     return { logs: this.#wants.size, pulls: this.#active }
   }
 
+  /** Is something of the channel missing that somebody may have? */
+  isPending(channel: string): boolean {
+    return this.#wants.hasAny(channel)
+  }
+
   /** Before the transport starts, so that no neighbour is missed. */
   start(): void {
     const { clock, membership, receiver, store, transport } = this.#components
@@ -180,6 +185,11 @@ export class Sync {
       const timer = clock.after(JOIN_MS, done)
       this.#waiting.add(look)
     })
+  }
+
+  /** Neighbours, those included that cannot be asked yet. */
+  get neighbours(): number {
+    return this.#neighbours.size
   }
 
   /** The neighbours that can be asked for records, in random order. */

@@ -26,6 +26,10 @@ export class Wants {
     return size
   }
 
+  hasAny(channel: string): boolean {
+    return this.#channels.has(channel)
+  }
+
   get(log: LogRef): Want | undefined {
     return this.#channels.get(log.channel)?.get(keyOf(log))
   }

@@ -4,15 +4,18 @@ import { type MemberView, assign, standingOf } from '../../src/groups/assignment
 import { GroupState, type GroupValue } from '../../src/groups/group-state.ts'
 import {
   decodeDefinition,
+  decodeHearing,
   decodeRanges,
   decodeSlots,
   type Definition,
   encodeDefinition,
+  encodeHearing,
   encodeMembership,
   encodeRanges,
   encodeSlots,
   logKey
 } from '../../src/groups/group-values.ts'
+import { Heard } from '../../src/groups/heard.ts'
 import { Hands, type Work } from '../../src/groups/hands.ts'
 import { RangeSet } from '../../src/groups/range-set.ts'
 import { SlotTable, type Tenure } from '../../src/groups/slot-table.ts'
@@ -39,6 +42,18 @@ const table = fc
     for (const [slot, one] of entries) slots.put(slot, one)
     return slots
   })
+const heard = fc
+  .array(
+    fc.record({
+      peer,
+      session: fc.constantFrom('0000000000000001', '0000000000000002'),
+      sequence: fc.integer({ min: 1, max: 9 })
+    }),
+    { maxLength: 6 }
+  )
+  .map(
+    (all) => new Heard(all.map(({ peer: id, sequence, session }) => [id, { session, sequence }]))
+  )
 const log = fc
   .constantFrom(...PEERS)
   .map((publisher) => logKey({ channel: 'orders', publisher, session: '0000000000000001' }))
@@ -150,6 +165,12 @@ describe('groups: state', () => {
       key: undefined,
       payload: encodeSlots(slots)
     })),
+    fc.tuple(peer, heard, fc.nat({ max: 4 })).map(([id, positions, question]) => ({
+      publisher: id,
+      suffix: `/${id}/heard`,
+      key: undefined,
+      payload: encodeHearing({ positions, question })
+    })),
     fc.tuple(peer, log, ranges).map(([id, key, pairs]) => ({
       publisher: id,
       suffix: `/${id}/acks`,
@@ -157,6 +178,8 @@ describe('groups: state', () => {
       payload: encodeRanges(setOf(pairs).ranges)
     }))
   )
+  const read = (positions: Heard) =>
+    [...positions.entries()].toSorted(([one], [other]) => (one < other ? -1 : 1))
   const facts = (values: readonly GroupValue[]) => {
     const state = new GroupState()
     for (const one of values) state.apply(one)
@@ -166,6 +189,9 @@ describe('groups: state', () => {
       definition: agreed === undefined ? undefined : [agreed.createdAt, agreed.creator],
       members: [...state.members].toSorted(([one], [other]) => (one < other ? -1 : 1)),
       slots: [...state.slots.entries()],
+      heard: [...state.hearings]
+        .map(([id, { positions, question }]) => ({ id, question, all: read(positions) }))
+        .toSorted((one, other) => (one.id < other.id ? -1 : 1)),
       done: [...state.logs()]
         .filter(([, set]) => set.count > 0)
         .map(([key, set]): [string, unknown] => [key, set.ranges])
@@ -189,6 +215,16 @@ describe('groups: state', () => {
           expect(facts(shuffled)).toEqual(facts(values))
         }
       )
+    )
+  })
+
+  it('reads what was read as it was written', () => {
+    fc.assert(
+      fc.property(heard, fc.nat(), (positions, question) => {
+        const said = decodeHearing(encodeHearing({ positions, question }))
+        expect([said.question, read(said.positions)]).toEqual([question, read(positions)])
+        expect(said.positions.covers(positions) && positions.covers(said.positions)).toBe(true)
+      })
     )
   })
 
