@@ -17,6 +17,7 @@ interface PubOptions extends ClientOptions, MessageOptions {
   readonly deliverAt?: string
   readonly id?: string
   readonly confirm?: string
+  readonly retain?: boolean
 }
 
 interface Published {
@@ -32,6 +33,7 @@ function publishHeaders(options: PubOptions): Record<string, string> {
     headers['skein-deliver-at'] = deliverAtHeader(options.deliverAt)
   }
   if (options.confirm !== undefined) headers['skein-confirm'] = confirmHeader(options.confirm)
+  if (options.retain === true) headers['skein-retain'] = 'true'
   if (options.id !== undefined) headers['skein-id'] = headerValue(options.id)
   return headers
 }
@@ -167,6 +169,7 @@ export function addPub(program: Command): void {
       .option('--priority <0-9>', 'higher goes first within what is ready (0)')
       .option('--id <id>', 'idempotency id: within 10 minutes, the same id is the same message')
       .option('--confirm <when>', 'stored (on disk here, default), sent, or replicas=2[;timeout=5]')
+      .option('--retain', 'keep it as the last value of its topic, in $retained/<topic>')
       .option('--content-type <type>', 'media type; default text/plain for an argument')
       .option('--header <name=value>', 'header of the message; repeatable', collect, [])
   ).action((topic: string, data: string | undefined, options: PubOptions) =>

@@ -62,6 +62,11 @@ export interface PublishOptions {
    * first one, and resolves to its message id. Another payload is ERR_ID_CONFLICT.
    */
   readonly id?: string | undefined
+  /**
+   * Keeps it as the last value of its topic, whatever retention says: a copy goes to `$retained/<topic>`, after the
+   * message and not in one step with it. An empty payload stands for no value. Default false.
+   */
+  readonly retain?: boolean | undefined
   /** Default 'stored'. */
   readonly confirm?: Confirm | undefined
   readonly signal?: AbortSignal | undefined

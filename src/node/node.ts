@@ -13,6 +13,7 @@ import type {
 import type { GroupStatus } from '../groups/contract.ts'
 import type { TransportPeer } from '../mesh/contract.ts'
 import type { PeerEntry } from '../replication/peer-directory.ts'
+import type { Outgoing } from '../replication/log-writer.ts'
 import type { LogState } from '../store/contract.ts'
 import type { ServiceHandle, ServiceReply } from '../services/contract.ts'
 import type { ByteStream, OpenStreamOptions, StreamHandler } from '../streams/contract.ts'
@@ -49,6 +50,7 @@ import {
 } from './options.ts'
 import { encodeData, outgoing } from './outgoing.ts'
 import { Requests } from './requests.ts'
+import { retain } from './retained.ts'
 import { isInternal } from './retention.ts'
 
 export interface NodeComponents {
@@ -100,7 +102,9 @@ export class Node implements SkeinNode {
       assertNotAborted(options.signal)
       checkPublishOptions(options)
       const message = outgoing(topic, data, options, this.#init.payloadBytes)
-      return this.#engine.publisher.publish(message, options.confirm ?? 'stored')
+      const { confirm = 'stored', retain } = options
+      const published = this.#engine.publisher.publish(message, confirm)
+      return retain === true ? this.#retain(published, [message], confirm) : published
     } catch (error) {
       return Promise.reject(error as Error)
     }
@@ -122,7 +126,20 @@ export class Node implements SkeinNode {
         `a batch is one record in one channel, and these topics are in ${channels.size}: ${[...channels].slice(0, 5).join(', ')}`
       )
     }
-    return this.#engine.publisher.publishBatch(batch, options.confirm ?? 'stored')
+    const { confirm = 'stored' } = options
+    const published = this.#engine.publisher.publishBatch(batch, confirm)
+    const retained = batch.filter((_, at) => messages[at]?.retain === true)
+    return retained.length > 0 ? this.#retain(published, retained, confirm) : published
+  }
+
+  async #retain<Result>(
+    published: Promise<Result>,
+    messages: readonly Outgoing[],
+    confirm: Confirm
+  ): Promise<Result> {
+    const result = await published
+    await retain(this.#engine.publisher, messages, confirm)
+    return result
   }
 
   async send(peer: string, topic: string, data: Data, options: SendOptions = {}): Promise<Sent> {

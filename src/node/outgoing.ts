@@ -19,9 +19,14 @@ export function outgoing(
     )
   }
   const { payload, contentType } = encodeData(data, payloadBytes)
-  const { headers, id, key, priority, ttlMs } = options
+  const { headers, id, key, priority, retain, ttlMs } = options
   if (id !== undefined) checkId(id)
   checkNumber('priority', priority, 9)
+  if (retain !== undefined && typeof retain !== 'boolean') {
+    throw new SkeinError('ERR_OPTIONS', `retain: ${String(retain)} is neither true nor false`, {
+      details: { option: 'retain' }
+    })
+  }
   checkNumber('ttlMs', ttlMs, Number.MAX_SAFE_INTEGER)
   const deliverAt = options.deliverAt?.getTime()
   checkNumber('deliverAt', deliverAt, Number.MAX_SAFE_INTEGER)

@@ -4,9 +4,13 @@ import { RECEIPTS_CHANNEL } from '../replication/received-vectors.ts'
 import { internalRetention, SUBSCRIBERS_CHANNEL } from '../replication/subscriber-registry.ts'
 import type { RetentionPolicy } from '../store/contract.ts'
 import { scopeOf } from '../wire/channel-scope.ts'
+import { RETAINED_CHANNEL } from './retained.ts'
 
 /** A message to one peer waits for as long as its sender wants, within the longest time to live. */
 const INBOX = { maxAgeMs: LIMITS.inboxTtlMaxMs, keepLast: undefined, untilReceived: false } as const
+
+/** A last value is kept until there is another one. */
+const RETAINED = { maxAgeMs: Infinity, keepLast: 1, untilReceived: false, onFull: 'trim' } as const
 
 /** Do only nodes use the channel, among themselves? */
 export function isInternal(channel: string): boolean {
@@ -20,6 +24,7 @@ export function completeRetention(
   return (channel) => {
     const internal = internalRetention(isLastValues(channel) ? SUBSCRIBERS_CHANNEL : channel)
     if (internal !== undefined) return internal
+    if (channel === RETAINED_CHANNEL) return { ...asked(channel), ...RETAINED }
     return scopeOf(channel) === 'inbox' ? { ...asked(channel), ...INBOX } : asked(channel)
   }
 }

@@ -46,6 +46,9 @@ function readOwnHeader(name: string, value: string, options: Mutable<PublishOpti
     case 'skein-deliver-at':
       options.deliverAt = parseMoment(value, 'Skein-Deliver-At')
       return
+    case 'skein-retain':
+      options.retain = parseChoice(value, 'Skein-Retain', ['true', 'false']) === 'true'
+      return
     case 'skein-confirm':
       options.confirm = parseConfirm(value)
       return

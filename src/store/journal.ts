@@ -11,6 +11,7 @@ import type { Level } from './level.ts'
 import { openRow, readRows } from './log-reader.ts'
 import type { LogRead, LogRow } from './log-reader.ts'
 import type { JournalSlot, LogSlot, Mirror } from './mirror.ts'
+import { LastOffsets, placeOf } from './newest-values.ts'
 import { decodeJournalRow, encodeBounds, encodeJournalRow } from './rows.ts'
 import type { JournalRow } from './rows.ts'
 import { visitRows } from './row-scan.ts'
@@ -316,28 +317,29 @@ export class Journal {
     return found
   }
 
-  /** Offsets of the newest message of every topic, ascending. */
+  /** Offsets of the newest message of every topic, by hybrid time; ascending. */
   async lastOffsets(channel: string, matches: (topic: string) => boolean): Promise<number[]> {
     const journal = this.#components.mirror().journal(channel)
-    const newest = new Map<string, number>()
+    const newest = new LastOffsets()
     const matching = new Map<string, boolean>()
     for await (const entries of this.pages(channel, journal.first, journal.next)) {
       for (const entry of entries) {
         if (entry.record === undefined || (entry.record.header.flags & FLAGS.control) !== 0)
           continue
-        const body = new BodyReader(entry.record.body)
-        let at = entry.offset
+        const { body: bytes, header } = entry.record
+        const body = new BodyReader(bytes)
+        let index = 0
         for (let message = body.next(); message !== undefined; message = body.next()) {
           const { suffix } = message
           const known = matching.get(suffix)
           const wanted = known ?? matches(joinTopic(channel, suffix))
           if (known === undefined) matching.set(suffix, wanted)
-          if (wanted) newest.set(suffix, at)
-          at++
+          if (wanted) newest.add(suffix, entry.offset + index, placeOf(header, index))
+          index++
         }
       }
     }
-    return [...newest.values()].sort((a, b) => a - b)
+    return newest.ascending()
   }
 }
 

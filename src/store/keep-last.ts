@@ -3,6 +3,7 @@ import { FLAGS } from '../wire/record.ts'
 import type { SealedRecord } from '../wire/record.ts'
 import type { JournalEntry, JournalState, RetentionPolicy } from './contract.ts'
 import type { Journal, PlacedRow } from './journal.ts'
+import { NewestValues, placeOf } from './newest-values.ts'
 
 /** A record whose body may go. */
 export interface Compaction {
@@ -34,7 +35,7 @@ export interface CompactionPlan {
  */
 export async function compactable(init: CompactionInit): Promise<CompactionPlan> {
   const { channel, bounds, journal, policy } = init
-  const newer = await countValues(journal, channel, bounds)
+  const newest = await newestValues(init)
   const drop: Compaction[] = []
   const gone: PlacedRow[] = []
   let prefix = true
@@ -42,7 +43,7 @@ export async function compactable(init: CompactionInit): Promise<CompactionPlan>
   let messages = bounds.next - bounds.first
   for await (const entry of entriesOf(journal, channel, bounds)) {
     const crowded = bytes > policy.maxBytes || messages > policy.maxMessages
-    const wanted = entry.record !== undefined && isWanted(entry, newer, { ...init, crowded })
+    const wanted = entry.record !== undefined && isWanted(entry, newest, { ...init, crowded })
     if (wanted) prefix = false
     else {
       messages -= entry.count
@@ -56,21 +57,21 @@ export async function compactable(init: CompactionInit): Promise<CompactionPlan>
   return { drop, gone }
 }
 
-/** How many values of each topic and key stand in the journal. */
-async function countValues(
-  journal: Journal,
-  channel: string,
-  bounds: JournalState
-): Promise<Map<string, number>> {
-  const counts = new Map<string, number>()
+async function newestValues({
+  bounds,
+  channel,
+  journal,
+  policy
+}: CompactionInit): Promise<NewestValues> {
+  const newest = new NewestValues(policy.keepLast ?? 1)
   for await (const { record } of entriesOf(journal, channel, bounds)) {
     if (record === undefined || isControl(record)) continue
-    for (const message of decodeMessages(record.body, record.header.count)) {
-      const name = valueName(message)
-      counts.set(name, (counts.get(name) ?? 0) + 1)
+    const { header } = record
+    for (const [index, message] of decodeMessages(record.body, header.count).entries()) {
+      newest.add(valueName(message), placeOf(header, index))
     }
   }
-  return counts
+  return newest
 }
 
 async function* entriesOf(
@@ -81,10 +82,10 @@ async function* entriesOf(
   for await (const page of journal.pages(channel, first, next)) yield* page
 }
 
-/** Is one of the record's messages still wanted? Counts down what is newer than each. */
+/** Is one of the record's messages still wanted? */
 function isWanted(
   entry: JournalEntry,
-  newer: Map<string, number>,
+  newest: NewestValues,
   { now, policy, crowded }: { now: number; policy: RetentionPolicy; crowded: boolean }
 ): boolean {
   const { record } = entry
@@ -92,10 +93,8 @@ function isWanted(
   if (record === undefined) return false
   if (isControl(record)) return !old
   let wanted = false
-  for (const message of decodeMessages(record.body, record.header.count)) {
-    const name = valueName(message)
-    const left = (newer.get(name) ?? 1) - 1
-    newer.set(name, left)
+  for (const [index, message] of decodeMessages(record.body, record.header.count).entries()) {
+    const left = newest.newerThan(valueName(message), placeOf(record.header, index))
     const needed = old || crowded ? 1 : Math.max(1, policy.keepLast ?? 1)
     const expiredTombstone =
       message.payload.length === 0 && entry.bornAt < now - 2 * policy.maxAgeMs

@@ -19,9 +19,8 @@ async function until(condition: () => boolean): Promise<void> {
 describe('cli pub', () => {
   it('pub: publishes an argument as text with its attributes', async () => {
     const b = await fakeNode()
-    const options = '--json --key ü --ttl 500ms --priority 3 --header a=b=c --confirm sent'.split(
-      ' '
-    )
+    const options =
+      '--json --key ü --ttl 500ms --priority 3 --header a=b=c --confirm sent --retain'.split(' ')
     const { code, text } = await run(['pub', 'orders/é', 'hällo', ...b.at, ...options])
     expect(code).toBe(0)
     expect(JSON.parse(text)).toMatchObject({ sequence: 1 })
@@ -34,6 +33,7 @@ describe('cli pub', () => {
       ttlMs: 500,
       priority: 3,
       confirm: 'sent',
+      retain: true,
       headers: { a: 'b=c' }
     })
   })

@@ -46,7 +46,7 @@ describe('cli usage', () => {
     [['send', 'ben', 'a', 'x', '--custodians', 'all'], '--custodians'],
     [['pub', 'a', '--lines', '--id', 'x'], '--id'],
     [['pub', 'a', 'x', '--confirm', 'replicas=2;timeout=soon'], '--confirm'],
-    [['pub', 'a', 'b', '--retain'], "unknown option '--retain'"],
+    [['pub', 'a', 'b', '--retained'], "unknown option '--retained'"],
     [['start', '--mqtt', 'x'], "unknown option '--mqtt'"],
     [['start', '--http', 'nowhere'], "'nowhere' is not host:port"],
     [['start', '--log-level', 'loud'], 'loud'],

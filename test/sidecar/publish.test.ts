@@ -14,6 +14,7 @@ describe('sidecar publish', () => {
       'skein-priority': '7',
       'skein-deliver-at': '2030-01-31T12:00:00+01:00',
       'skein-confirm': 'sent',
+      'skein-retain': 'true',
       'skein-header-Trace-Id': 'abc',
       'skein-header-__proto__': 'x'
     })
@@ -29,7 +30,8 @@ describe('sidecar publish', () => {
       ttlMs: 1500,
       priority: 7,
       deliverAt: new Date('2030-01-31T11:00:00Z'),
-      confirm: 'sent'
+      confirm: 'sent',
+      retain: true
     })
     expect(Object.entries(stored?.options.headers ?? {})).toEqual([
       ['trace-id', 'abc'],
@@ -115,7 +117,7 @@ describe('sidecar publish', () => {
     ['/v1/publish/a', { 'skein-id': '5', 'idempotency-key': '6' }, 'Skein-Id'],
     ['/v1/publish/a?split=lines', { 'skein-id': '5' }, 'Skein-Id'],
     ['/v1/publish/a', { 'skein-wait': '5' }, 'skein-wait'],
-    ['/v1/publish/a', { 'skein-retain': 'true' }, 'skein-retain'],
+    ['/v1/publish/a', { 'skein-retain': 'yes' }, 'Skein-Retain'],
     ['/v1/publish/a', { 'ce-id': '1' }, 'ce-id']
   ])('publish: %s %o is refused, naming the option', async (path, headers, option) => {
     const b = await startBench()

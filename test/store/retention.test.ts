@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { JournalEntry, Store } from '../../src/store/contract.ts'
 import { decodeMessages } from '../../src/wire/body.ts'
+import type { SealedRecord } from '../../src/wire/record.ts'
 import { append, Author, memoryDisk, openStore, stillClock } from './store-fixtures.ts'
 
 const HOUR = 3_600_000
@@ -26,6 +27,13 @@ async function entriesOf(store: Store): Promise<JournalEntry[]> {
     offset = last.offset + last.count
   }
   return entries
+}
+
+function payloads(record: SealedRecord | undefined): string[] {
+  if (record === undefined) return []
+  return decodeMessages(record.body, record.header.count).map(({ payload }) =>
+    Buffer.from(payload).toString()
+  )
 }
 
 const steps = fc.array(
@@ -150,6 +158,55 @@ describe('retention', () => {
         }
       ),
       { numRuns: 60 }
+    )
+  })
+
+  it('keepLast and last offsets: what is newest is so by hybrid time, in whatever order it came', async () => {
+    const value = fc.record({
+      author: fc.nat(2),
+      key: fc.nat(2),
+      timeMs: fc.integer({ min: 1, max: 9 })
+    })
+    const schedule = fc.infiniteStream(fc.nat(2))
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(value, { minLength: 2, maxLength: 15 }),
+        fc.tuple(schedule, schedule),
+        fc.integer({ min: 1, max: 3 }),
+        async (written, orders, keepLast) => {
+          const authors = [1, 2, 3].map((seed) => new Author({ seed }))
+          const clocks = [0, 0, 0]
+          const logs: SealedRecord[][] = [[], [], []]
+          for (const { author, key, timeMs } of written) {
+            const log = logs[author] as SealedRecord[]
+            clocks[author] = (clocks[author] ?? 0) + timeMs
+            const message = { suffix: `/${key}`, payload: Buffer.from(`${author}/${log.length}`) }
+            const before = log.at(-1)?.digest
+            log.push(
+              (authors[author] as Author).seal(log.length + 1, before, [message], clocks[author])
+            )
+          }
+          const results: unknown[] = []
+          for (const order of orders) {
+            const store = await openStore(await memoryDisk(), { clock: stillClock(1000 * HOUR) })
+            const left = logs.map((log) => [...log])
+            for (const author of order) {
+              const record = left[author]?.shift()
+              if (record !== undefined) await append(store, [record])
+              else if (left.every((log) => log.length === 0)) break
+            }
+            const lastOffsets = await store.lastOffsets('orders', () => true)
+            const before = await entriesOf(store)
+            const last = lastOffsets.map((at) => before.find(({ offset }) => offset === at)?.record)
+            await store.trim('orders', { ...NONE, keepLast })
+            const kept = (await entriesOf(store)).map(({ record }) => record)
+            results.push([last, kept].map((records) => records.flatMap(payloads).toSorted()))
+            await store.stop()
+          }
+          expect(results[0]).toEqual(results[1])
+        }
+      ),
+      { numRuns: 40 }
     )
   })
 
