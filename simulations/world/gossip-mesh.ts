@@ -52,7 +52,7 @@ export interface GossipMeshInit {
   /** Has `deliver` called at the peer when so many bytes have got there. True where they are sure to, soon. */
   readonly send: (to: PeerId, bytes: number, deliver: () => void) => boolean | undefined
   readonly judge: (from: PeerId, head: Head) => Verdict | Promise<Verdict>
-  readonly onMeshChange: (channel: string) => void
+  readonly onMeshShrank: (channel: string) => void
 }
 
 /**
@@ -169,16 +169,13 @@ export class GossipMesh implements Gossip, GossipPeer {
     const mesh = this.#mesh(channel)
     if (mesh.has(from)) return
     if (mesh.size >= MOST) this.#tellPruned(from, channel)
-    else {
-      mesh.add(from)
-      this.#init.onMeshChange(channel)
-    }
+    else mesh.add(from)
   }
 
   pruned(from: PeerId, channel: string): void {
     if (this.#meshes.get(channel)?.delete(from) !== true) return
     this.#keepOff(from, channel)
-    this.#init.onMeshChange(channel)
+    this.#init.onMeshShrank(channel)
     this.membersChanged(channel)
   }
 
@@ -250,7 +247,9 @@ export class GossipMesh implements Gossip, GossipPeer {
     const mesh = this.#mesh(channel)
     const members = this.#init.members(channel)
     const present = new Set(members)
+    const { size } = mesh
     for (const peer of mesh) if (!present.has(peer)) mesh.delete(peer)
+    let shrank = mesh.size < size
     if (mesh.size < LEAST) {
       for (const peer of shuffled(this.#random, members)) {
         if (mesh.size >= DEGREE) break
@@ -262,8 +261,9 @@ export class GossipMesh implements Gossip, GossipPeer {
         mesh.delete(peer)
         this.#tellPruned(peer, channel)
       }
+      shrank = true
     }
-    this.#init.onMeshChange(channel)
+    if (shrank) this.#init.onMeshShrank(channel)
   }
 
   #graft(to: PeerId, channel: string, mesh: Set<PeerId>): void {

@@ -1,3 +1,4 @@
+import type { Frame } from '../../src/mesh/contract.ts'
 import { frameId } from '../../src/mesh/network-key.ts'
 import type { RecordReader } from '../../src/replication/record-reader.ts'
 import { type Announcement, decodeAnnouncement } from '../../src/wire/presence.ts'
@@ -43,9 +44,9 @@ export function createSharedFrameIds(): (bytes: Uint8Array, headLength: number) 
   }
 }
 
-/** The same bytes, and no Buffer: what comes from a stream is none. */
-export function plainBytes({ buffer, byteLength, byteOffset }: Uint8Array): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength)
+/** With the same bytes, and no Buffer: what comes from a stream is none. */
+export function plainFrame({ bytes, headLength }: Frame): Frame {
+  return { bytes: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength), headLength }
 }
 
 /** What it throws is not remembered. */

@@ -32,7 +32,7 @@ import type { NodeClock } from './contract.ts'
 import { Endpoint } from './endpoint.ts'
 import { GossipMesh } from './gossip-mesh.ts'
 import type { Pipe } from './pipe.ts'
-import { plainBytes } from './shared-records.ts'
+import { plainFrame } from './shared-records.ts'
 import { Silence } from './silence.ts'
 import type {
   VirtualTransportComponents,
@@ -127,9 +127,8 @@ export class VirtualTransport implements Transport {
     this.#dissemination.stop()
     this.#dialler.stop()
     const until = this.clock.monotonic() + DRAIN_MS
-    while (this.#bufferedBytes() > 0 && this.clock.monotonic() < until) {
+    while (this.#bufferedBytes() > 0 && this.clock.monotonic() < until)
       await delay(this.clock, DRAIN_STEP_MS)
-    }
     this.#end()
     for (const { peer } of this.#neighbours.values()) this.#hangUp(peer)
   }
@@ -208,8 +207,11 @@ export class VirtualTransport implements Transport {
   }
 
   broadcast(channel: string, frame: Frame): void {
-    if (this.#state !== 'running') return
-    this.#dissemination.broadcast(channel, { ...frame, bytes: plainBytes(frame.bytes) })
+    if (this.#state === 'running') this.#dissemination.broadcast(channel, plainFrame(frame))
+  }
+
+  tell(peer: PeerId, channel: string, frame: Frame): void {
+    if (this.#state === 'running') this.#dissemination.tell(peer, channel, plainFrame(frame))
   }
 
   room(channel: string): Promise<void> | undefined {
@@ -345,7 +347,7 @@ export class VirtualTransport implements Transport {
         send: (to, bytes, deliver) => this.#neighbours.get(to)?.endpoint.tell(bytes, deliver),
         judge: (from, { bytes, channel, id }) =>
           this.#dissemination.receiveHead(from, channel, bytes, id),
-        onMeshChange: (channel) => this.#dissemination.meshChanged(channel)
+        onMeshShrank: (channel) => this.#dissemination.meshShrank(channel)
       }
     )
   }
@@ -440,8 +442,8 @@ export class VirtualTransport implements Transport {
     this.#progress ??= this.clock.after(TICK_MS, () => {
       this.#progress = undefined
       for (const [peer, link] of this.#links) {
-        if (!link.checkProgress()) continue
-        this.events.emit('link:behind', { peer, bufferedBytes: link.buffered })
+        const event = { peer, bufferedBytes: link.buffered }
+        if (link.checkProgress()) this.events.emit('link:behind', event)
       }
       if (this.#state === 'running' && this.#bufferedBytes() > 0) this.#watchProgress()
     })

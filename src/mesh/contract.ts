@@ -118,6 +118,8 @@ export interface Transport extends Lifecycle {
   onFrame(handler: (frame: ReceivedFrame) => Verdict | Promise<Verdict>): void
   /** Sends to the members. Never blocks; with no members it is a no-op. */
   broadcast(channel: string, frame: Frame): void
+  /** Sends to one of the members, which forwards what is new to it. Never blocks; a no-op where it is none. */
+  tell(peer: PeerId, channel: string, frame: Frame): void
   /** Undefined while every neighbour of the channel has room; else a promise of room. */
   room(channel: string): Promise<void> | undefined
 

@@ -5,7 +5,6 @@ import type { Logger } from '../core/logger.ts'
 import type { Frame, PeerId, ReceivedFrame, Verdict } from './contract.ts'
 import type { Link } from './link.ts'
 import { frameId } from './network-key.ts'
-import { encodeControl } from './push-codec.ts'
 import { SeenFrames } from './seen-frames.ts'
 
 /** Neighbours that get whole frames of a channel; gossip's own degree. */
@@ -138,6 +137,11 @@ export class Dissemination {
     this.#announce(channel, head, pushed)
   }
 
+  tell(peer: PeerId, channel: string, frame: Frame): void {
+    const link = this.#links.get(peer)
+    if (link?.channels.has(channel) === true) this.#push([link], channel, { ...frame, via: 0 })
+  }
+
   room(channel: string): Promise<void> | undefined {
     let waiting: Array<Promise<void>> | undefined
     for (const link of this.#targets(channel)) {
@@ -183,12 +187,12 @@ export class Dissemination {
     for (const link of this.#links.values()) {
       if (link === gone) continue
       link.forgetVia(gone.index)
-      link.sendControl(encodeControl.unprune(''))
+      link.welcome()
     }
   }
 
-  /** Gossip changed who pushes to whom. */
-  meshChanged(channel: string): void {
+  /** A neighbour left gossip's mesh. One that came takes nothing away: what comes over it is new to nobody's edges. */
+  meshShrank(channel: string): void {
     if (this.#members(channel).length <= DEGREE) return
     for (const link of this.#links.values()) link.unprune(channel)
   }
@@ -337,7 +341,7 @@ export class Dissemination {
     if (last !== undefined && now - last < PRUNE_AGAIN_MS) return
     if (this.#pruneSent.size >= WAITING_COUNT) this.#pruneSent.clear()
     this.#pruneSent.set(key, now)
-    link.sendControl(encodeControl.prune(arrival.via, arrival.channel))
+    link.decline(arrival.channel, arrival.via)
   }
 
   #checkWaiting(): void {
@@ -346,9 +350,7 @@ export class Dissemination {
     for (const [id, head] of this.#waiting) {
       if (head.at > due) break
       this.#waiting.delete(id)
-      if (!this.#seen.has(id)) {
-        this.#links.get(head.from)?.sendControl(encodeControl.unprune(head.channel))
-      }
+      if (!this.#seen.has(id)) this.#links.get(head.from)?.welcome(head.channel)
     }
     if (this.#waiting.size > 0) {
       this.#timer = this.#clock.after(MISSING_MS / 4, () => this.#checkWaiting())

@@ -38,7 +38,7 @@ export interface ChannelGossipInit {
   readonly logger: Logger
   readonly score: (peer: PeerId) => number
   readonly onHead: (from: PeerId, channel: string, bytes: Uint8Array) => Verdict | Promise<Verdict>
-  readonly onMeshChange: (channel: string) => void
+  readonly onMeshShrank: (channel: string) => void
 }
 
 function messageId(message: { topic: string; data?: Uint8Array }): Buffer {
@@ -93,12 +93,10 @@ export class ChannelGossip implements Gossip {
       }
     })(components) as GossipSubInternals
     this.#sub = sub
-    const changed = (event: CustomEvent<{ topic: string }>): void => {
-      const channel = this.#topics.get(event.detail.topic)
-      if (channel !== undefined) this.#init.onMeshChange(channel)
-    }
-    sub.addEventListener('gossipsub:graft', changed)
-    sub.addEventListener('gossipsub:prune', changed)
+    sub.addEventListener('gossipsub:prune', ({ detail: { topic } }) => {
+      const channel = this.#topics.get(topic)
+      if (channel !== undefined) this.#init.onMeshShrank(channel)
+    })
     return sub
   }
 

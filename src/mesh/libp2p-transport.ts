@@ -96,7 +96,7 @@ class Libp2pTransport implements Transport {
       logger: components.logger,
       score: (peer) => this.#standing.score(peer),
       onHead: (from, channel, bytes) => this.#dissemination.receiveHead(from, channel, bytes),
-      onMeshChange: (channel) => this.#dissemination.meshChanged(channel)
+      onMeshShrank: (channel) => this.#dissemination.meshShrank(channel)
     })
     this.#dissemination = new Dissemination(
       { clock, logger: components.logger, gossip: this.#gossip, links: this.#links },
@@ -211,6 +211,10 @@ class Libp2pTransport implements Transport {
 
   broadcast(channel: string, frame: Frame): void {
     if (this.#state === 'running') this.#dissemination.broadcast(channel, frame)
+  }
+
+  tell(peer: PeerId, channel: string, frame: Frame): void {
+    if (this.#state === 'running') this.#dissemination.tell(peer, channel, frame)
   }
 
   room(channel: string): Promise<void> | undefined {

@@ -56,7 +56,10 @@ export class Link {
   readonly advertised = new Set<string>()
   readonly #clock: Clock
   readonly #leaveBehindMs: number
+  /** What the neighbour asked not to be sent: by channel, the neighbours that it came from. */
   readonly #pruned = new Map<string, Set<number>>()
+  /** Channels of which the neighbour was asked not to send something. */
+  readonly #declined = new Set<string>()
   readonly #indices = new Map<string, number>()
   /** Channels that the neighbour was told this node is a member of. */
   readonly #membership = new Set<string>()
@@ -168,6 +171,23 @@ export class Link {
     this.#leftBehind = true
     this.#release()
     return true
+  }
+
+  /** Asks the neighbour not to forward what comes to it from one of its own neighbours. */
+  decline(channel: string, via: number): void {
+    if (this.#sink === undefined || this.#declined.size >= CHANNELS_PER_LINK) return
+    this.#declined.add(channel)
+    this.sendControl(encodeControl.prune(via, channel))
+  }
+
+  /** Asks the neighbour to forward everything again, on the channel or on all, where it was asked not to. */
+  welcome(channel?: string): void {
+    if (this.#sink === undefined) return
+    if (channel === undefined) {
+      if (this.#declined.size === 0) return
+      this.#declined.clear()
+    } else if (!this.#declined.delete(channel)) return
+    this.sendControl(encodeControl.unprune(channel ?? ''))
   }
 
   isPruned(channel: string, via: number): boolean {

@@ -259,6 +259,10 @@ class MemoryTransport implements Transport {
     if (this.#running) this.#dissemination.broadcast(channel, frame)
   }
 
+  tell(peer: PeerId, channel: string, frame: Frame): void {
+    if (this.#running) this.#dissemination.tell(peer, channel, frame)
+  }
+
   room(channel: string): Promise<void> | undefined {
     return this.#dissemination.room(channel)
   }

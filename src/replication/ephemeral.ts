@@ -16,7 +16,7 @@ import { newSession } from '../wire/session.ts'
 import type { Signer } from '../wire/signature.ts'
 
 export interface EphemeralSenderComponents {
-  readonly transport: Pick<Transport, 'broadcast'>
+  readonly transport: Pick<Transport, 'broadcast' | 'tell'>
   readonly clock: Clock
   readonly random: Random
   readonly hybridClock: Pick<HybridClock, 'tick'>
@@ -45,9 +45,11 @@ export class EphemeralSender {
     this.session = newSession(components.clock.now(), components.random, init.above)
   }
 
-  /** Hands one record with these messages to the members of `channel`. Throws what `BodyBuilder.add` throws. */
-  send(channel: string, messages: readonly EncodableMessage[]): void {
-    if (messages.length === 0) return
+  /**
+   * Hands one record with these messages, one at least, to the members of `channel`. Throws what `BodyBuilder.add`
+   * throws.
+   */
+  send(channel: string, messages: readonly EncodableMessage[]): SealedRecord {
     const { hybridClock, signer, transport } = this.#components
     const first = this.#next.get(channel) ?? 1
     const record = sealRecord(
@@ -66,6 +68,12 @@ export class EphemeralSender {
     )
     this.#next.set(channel, first + messages.length)
     transport.broadcast(channel, record)
+    return record
+  }
+
+  /** Hands a record that was sent to one member more: to whom it is known it is nothing. */
+  repeat(record: SealedRecord, peer: PeerId): void {
+    this.#components.transport.tell(peer, record.header.channel, record)
   }
 
   #body(messages: readonly EncodableMessage[]): Uint8Array {

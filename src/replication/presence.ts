@@ -3,7 +3,7 @@ import { isSkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Random } from '../core/random.ts'
-import type { Transport } from '../mesh/contract.ts'
+import type { PeerId, Transport } from '../mesh/contract.ts'
 import {
   type Announcement,
   decodeAnnouncement,
@@ -11,6 +11,7 @@ import {
   PRESENCE_CHANNEL
 } from '../wire/presence.ts'
 import type { EphemeralMessages, EphemeralReceiver, EphemeralSender } from './ephemeral.ts'
+import type { SealedRecord } from '../wire/record.ts'
 import type { Membership } from './membership.ts'
 import type { PeerDirectory } from './peer-directory.ts'
 
@@ -19,7 +20,7 @@ export interface PresenceComponents {
   readonly membership: Pick<Membership, 'hold'>
   readonly clock: Clock
   readonly random: Random
-  readonly sender: Pick<EphemeralSender, 'send'>
+  readonly sender: Pick<EphemeralSender, 'send' | 'repeat'>
   readonly receiver: Pick<EphemeralReceiver, 'events'>
   readonly directory: Pick<PeerDirectory, 'heard' | 'presentCount'>
   readonly logger: Logger
@@ -75,8 +76,8 @@ export function announceInterval(
 }
 
 /**
- * Says what this node is, in intervals that grow with the mesh, and sooner where a neighbour is new or something
- * has changed; hears what others say and tells the directory.
+ * Says what this node is, in intervals that grow with the mesh, and sooner where something has changed; a new neighbour
+ * gets what was said last. Hears what others say and tells the directory.
  */
 export class Presence {
   readonly stats: PresenceStats = { announced: 0, heard: 0, malformed: 0, forged: 0 }
@@ -87,9 +88,9 @@ export class Presence {
   /** The next announcement in turn, and the one before its turn. */
   #regular: Timer | undefined
   #prompt: Timer | undefined
-  /** Someone new waits for it: it goes out though nothing has changed. */
-  #forced = false
-  /** Monotonic ms of the newest announcement. */
+  /** The newest announcement; undefined while nobody heard it. */
+  #announced: SealedRecord | undefined
+  /** Monotonic ms of the newest one that somebody heard. */
   #announcedAt = -Infinity
   #intervalMs: number
   #said = ''
@@ -111,10 +112,8 @@ export class Presence {
       membership.hold(PRESENCE_CHANNEL),
       receiver.events.on('message', (record) => this.#hear(record)),
       // Not when the connection comes up: a neighbour hears nothing before it has said that it is a member.
-      transport.events.on('channel:up', ({ channel }) => {
-        if (channel !== PRESENCE_CHANNEL) return
-        this.#forced = true
-        this.#soon()
+      transport.events.on('channel:up', ({ channel, peer }) => {
+        if (channel === PRESENCE_CHANNEL) this.#greet(peer)
       })
     )
     this.#announce(true)
@@ -157,16 +156,22 @@ export class Presence {
   }
 
   /**
-   * Before its turn, at most once in half an interval and once a second: so that a mesh in which everybody meets
-   * everybody at once says at most twice of what it says at rest.
+   * Only the new neighbour lacks what the others have heard. If it is one of a part of the mesh that was cut off, it
+   * is news to the others there and goes on among them.
    */
+  #greet(peer: PeerId): void {
+    if (this.#announced === undefined) this.#soon()
+    else this.#components.sender.repeat(this.#announced, peer)
+  }
+
+  /** Before its turn, at most once in half an interval and once a second. */
   #soon(): void {
     if (this.#state !== 'open' || this.#prompt !== undefined) return
     const { clock } = this.#components
     const due = this.#announcedAt + this.#intervalMs / 2
     this.#prompt = clock.after(Math.max(0, due - clock.monotonic()), () => {
       this.#prompt = undefined
-      this.#announce(this.#forced)
+      this.#announce(this.#announced === undefined)
     })
   }
 
@@ -178,7 +183,6 @@ export class Presence {
       const said = this.#material()
       if (!forced && said === this.#said) return
       this.#said = said
-      this.#forced = false
       this.#send({})
       this.#again()
     })
@@ -211,8 +215,7 @@ export class Presence {
   #send(more: Pick<Announcement, 'bye'>): void {
     const { clock, directory, logger, sender, transport } = this.#components
     const { custodian, leastIntervalMs, name, session } = this.#init
-    // What nobody heard keeps no newcomer waiting.
-    if (transport.members(PRESENCE_CHANNEL).length > 0) this.#announcedAt = clock.monotonic()
+    const isHeard = transport.members(PRESENCE_CHANNEL).length > 0
     this.#intervalMs = announceInterval(directory.presentCount, leastIntervalMs)
     const payload = encodeAnnouncement({
       name,
@@ -223,10 +226,12 @@ export class Presence {
       ...more
     })
     try {
-      sender.send(PRESENCE_CHANNEL, [
+      const record = sender.send(PRESENCE_CHANNEL, [
         { suffix: `/${transport.self.id}`, payload, contentType: 'application/json' }
       ])
       this.stats.announced++
+      this.#announced = isHeard ? record : undefined
+      if (isHeard) this.#announcedAt = clock.monotonic()
     } catch (error) {
       if (!isSkeinError(error)) throw error
       logger.error({ err: error }, 'this node could not be announced')

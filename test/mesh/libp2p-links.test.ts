@@ -289,7 +289,7 @@ async function raw(
       heads.push(bytes)
       return 'accept'
     },
-    onMeshChange: () => undefined
+    onMeshShrank: () => undefined
   })
   const host = await createHost({
     seed: seed(),

@@ -279,7 +279,7 @@ async function rawPush({ mesh, address }: Scene): Promise<{
       logger: silentLogger,
       score: () => 0,
       onHead: () => 'ignore',
-      onMeshChange: () => undefined
+      onMeshShrank: () => undefined
     }),
     logger: silentLogger,
     isOutcast: () => false,

@@ -29,7 +29,8 @@ function sender(
     transport: {
       broadcast: (channel: string, { bytes }: { bytes: Uint8Array }) => {
         sent.push({ channel, record: openRecord(bytes) })
-      }
+      },
+      tell: () => undefined
     },
     clock,
     random: seededRandom(key),

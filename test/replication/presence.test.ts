@@ -23,6 +23,7 @@ import {
   decodeAnnouncement,
   encodeAnnouncement
 } from '../../src/wire/presence.ts'
+import type { SealedRecord } from '../../src/wire/record.ts'
 import { openRecord } from '../../src/wire/sealed-record.ts'
 import { createSigner } from '../../src/wire/signature.ts'
 import { LoneTransport } from '../fixtures/lone-transport.ts'
@@ -195,15 +196,17 @@ describe('presence: announcing', () => {
     expect(announcements(transport).map(({ channels }) => channels)).toEqual([[], ['orders']])
   })
 
-  it('answers newcomers at once a second at most', async () => {
+  it('gives a newcomer what it said last, and troubles nobody else', async () => {
     const { clock, transport } = await lone()
     for (let n = 0; n < 40; n++) {
       transport.events.emit('channel:up', { peer: `p${n}`, channel: '$presence' })
-      transport.events.emit('channel:up', { peer: `p${n}`, channel: 'orders' })
+      transport.events.emit('channel:up', { peer: `q${n}`, channel: 'orders' })
+      expect(transport.told.at(-1)).toEqual({ ...transport.sent.at(-1), peer: `p${n}` })
       await clock.advance(100)
     }
-    expect(transport.sent.length).toBeGreaterThanOrEqual(4)
-    expect(transport.sent.length).toBeLessThanOrEqual(5)
+    expect(transport.told).toHaveLength(40)
+    // In turn only, every 2 s.
+    expect(transport.sent.length).toBeLessThanOrEqual(3)
   })
 
   it('does not keep its first neighbour waiting for an announcement that nobody heard', async () => {
@@ -313,6 +316,24 @@ describe('presence: hearing', () => {
     expect(first.changes).not.toContain('node-3 down')
   })
 
+  it('hears at once of who was cut off, through its one neighbour, and it of the others in their turn', async () => {
+    const { clock, network, nodes } = await mesh()
+    const [first, second, third] = nodes
+    network.cut(first.transport.self.id, third.transport.self.id)
+    network.cut(second.transport.self.id, third.transport.self.id)
+    await clock.advance(30_000)
+    expect(first.changes.at(-1)).toBe('node-3 down')
+    network.heal(second.transport.self.id, third.transport.self.id)
+    await settled()
+    // It announces itself anew: while it was alone nobody heard it.
+    await clock.advance(0)
+    await settled()
+    expect(first.changes.at(-1)).toBe('node-3 up')
+    expect(namesOf(third)).toEqual(['node-2'])
+    await clock.advance(2_200)
+    expect(namesOf(third)).toEqual(['node-1', 'node-2'])
+  })
+
   it('ignores an announcement under the name of another peer, and what cannot be read', async () => {
     const { clock, nodes } = await mesh()
     const [first, second, third] = nodes
@@ -324,7 +345,7 @@ describe('presence: hearing', () => {
       custodian: true,
       bye: true
     })
-    const send = (suffix: string, payload: Uint8Array): void =>
+    const send = (suffix: string, payload: Uint8Array): SealedRecord =>
       second.sender.send('$presence', [{ suffix, payload }])
     send(`/${third.transport.self.id}`, bye)
     send('', bye)
