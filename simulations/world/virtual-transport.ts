@@ -49,7 +49,7 @@ interface Neighbour {
   addresses: readonly string[]
   /** It has greeted. */
   up: boolean
-  roundTripMs: number | undefined
+  roundTripMs?: number
 }
 
 /** The mesh over virtual connections: links, dissemination, dialling and standing are those of every node. */
@@ -127,8 +127,9 @@ export class VirtualTransport implements Transport {
     this.#dissemination.stop()
     this.#dialler.stop()
     const until = this.clock.monotonic() + DRAIN_MS
-    while (this.#bufferedBytes() > 0 && this.clock.monotonic() < until)
+    while (this.#bufferedBytes() > 0 && this.clock.monotonic() < until) {
       await delay(this.clock, DRAIN_STEP_MS)
+    }
     this.#end()
     for (const { peer } of this.#neighbours.values()) this.#hangUp(peer)
   }
@@ -304,14 +305,7 @@ export class VirtualTransport implements Transport {
       },
       onBlocked: () => this.#watchProgress()
     })
-    const neighbour: Neighbour = {
-      peer,
-      endpoint,
-      silence,
-      addresses: [],
-      up: false,
-      roundTripMs: undefined
-    }
+    const neighbour: Neighbour = { peer, endpoint, silence, addresses: [], up: false }
     endpoint.closedByPeer = () => this.#lose(neighbour, false)
     this.#neighbours.set(peer, neighbour)
     this.#links.set(peer, link)
@@ -442,8 +436,8 @@ export class VirtualTransport implements Transport {
     this.#progress ??= this.clock.after(TICK_MS, () => {
       this.#progress = undefined
       for (const [peer, link] of this.#links) {
-        const event = { peer, bufferedBytes: link.buffered }
-        if (link.checkProgress()) this.events.emit('link:behind', event)
+        if (!link.checkProgress()) continue
+        this.events.emit('link:behind', { peer, bufferedBytes: link.buffered })
       }
       if (this.#state === 'running' && this.#bufferedBytes() > 0) this.#watchProgress()
     })
