@@ -8,6 +8,7 @@ import { addDoctor } from './doctor.ts'
 import { addHistory } from './history.ts'
 import { addKey } from './key.ts'
 import { addPub } from './pub.ts'
+import { addReply } from './reply.ts'
 import { addRequest } from './request.ts'
 import { addSend } from './send.ts'
 import { addSim } from './sim.ts'
@@ -29,6 +30,7 @@ function createProgram(): Command {
   addSub(program)
   addSend(program)
   addRequest(program)
+  addReply(program)
   addHistory(program)
   addStatus(program)
   addSubscriptions(program)

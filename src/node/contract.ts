@@ -22,6 +22,7 @@ export type {
   StreamHandler,
   StreamMetadata
 } from '../streams/contract.ts'
+export type { ServiceHandle, ServiceRequest } from '../services/contract.ts'
 export type {
   DeadLetterEntry,
   From,

@@ -67,3 +67,41 @@ export function readMessageHeaders(
     headers: messageHeaders.length === 0 ? undefined : Object.fromEntries(messageHeaders)
   }
 }
+
+/** What may be the name of an HTTP header. */
+const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/i
+const PRINTABLE = /^[\t\u0020-\u007e]+$/
+// oxlint-disable-next-line no-control-regex
+const UNSAYABLE = /[\u0000-\u001f\u007f]/
+
+/** A message's headers as HTTP ones, in UTF-8 bytes like those of requests; those that HTTP cannot say are left out. */
+export function asHttpHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const sayable = Object.entries(headers).filter(
+    ([name, value]) => TOKEN.test(name) && !UNSAYABLE.test(value)
+  )
+  return Object.fromEntries(
+    sayable.map(([name, value]) => [HEADER_PREFIX + name, headerBytes(value)])
+  )
+}
+
+/** A text as the value of an HTTP header: its UTF-8 bytes. */
+export function headerBytes(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1')
+}
+
+/** A content type as the value of an HTTP header. */
+export function asHttpType(contentType: string | undefined): string {
+  return PRINTABLE.test(contentType ?? '') ? (contentType as string) : 'application/octet-stream'
+}
+
+/** What the headers of an HTTP answer say of a message; others are none of its business. */
+export function answerHeaders(headers: Headers): MessageHeaders {
+  const own = [...headers]
+    .filter(([name]) => name.startsWith(HEADER_PREFIX))
+    .map(([name, value]) => [name.slice(HEADER_PREFIX.length), headerText(value)] as const)
+  const type = headers.get('content-type')
+  return {
+    contentType: type === null || OCTETS.test(type) ? undefined : type,
+    headers: own.length === 0 ? undefined : Object.fromEntries(own)
+  }
+}

@@ -2,16 +2,12 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyInstance } from 'fastify'
 import { LIMITS } from '../core/limits.ts'
 import type { RequestOptions, SkeinNode } from '../node/contract.ts'
-import { readMessageHeaders, unknownHeader } from './message-headers.ts'
+import { asHttpHeaders, asHttpType, readMessageHeaders, unknownHeader } from './message-headers.ts'
 import { decodeSegment, optionError, parseSeconds, pathOf, readQuery } from './query.ts'
 import { readBody } from './request-body.ts'
 import { goneSignal } from './waiting.ts'
 
 const PREFIX = '/v1/request'
-/** What may be the name of an HTTP header. */
-const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/i
-const PRINTABLE = /^[\t\u0020-\u007e]+$/
-
 function readOptions(headers: IncomingHttpHeaders): RequestOptions {
   let timeoutMs: number | undefined
   const message = readMessageHeaders(headers, (name, value) => {
@@ -22,13 +18,6 @@ function readOptions(headers: IncomingHttpHeaders): RequestOptions {
     throw optionError('Skein-Timeout', `'${value}' is more than ${most} seconds.`)
   })
   return { ...message, timeoutMs }
-}
-
-/** A header of a reply as UTF-8 bytes, like those of requests; undefined where HTTP has no way to say it. */
-function replyHeader([name, value]: readonly [string, string]): [string, string] | undefined {
-  // oxlint-disable-next-line no-control-regex
-  if (!TOKEN.test(name) || /[\u0000-\u001f\u007f]/.test(value)) return undefined
-  return [`skein-header-${name}`, Buffer.from(value, 'utf8').toString('latin1')]
 }
 
 export function addRequestRoute(
@@ -45,12 +34,10 @@ export function addRequestRoute(
     // Who goes away cancels what it asked for.
     const gone = AbortSignal.any([signal, goneSignal(reply.raw)])
     const answer = await node.request(service, body, { ...options, signal: gone })
-    const { contentType = '' } = answer
-    const headers = Object.entries(answer.headers).map(replyHeader)
     return reply
-      .headers(Object.fromEntries(headers.filter((header) => header !== undefined)))
+      .headers(asHttpHeaders(answer.headers))
       .headers({
-        'content-type': PRINTABLE.test(contentType) ? contentType : 'application/octet-stream',
+        'content-type': asHttpType(answer.contentType),
         'x-content-type-options': 'nosniff',
         'skein-responder': answer.responder
       })

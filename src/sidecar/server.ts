@@ -17,9 +17,11 @@ import { addPublishRoutes } from './publish-route.ts'
 import { pathOf } from './query.ts'
 import { addRequestRoute } from './request-route.ts'
 import { addSendRoutes } from './send-route.ts'
+import { addServiceRoutes } from './service-routes.ts'
 import { OPEN_ROUTES, addStatusRoutes } from './status-routes.ts'
 import { addSubscribeRoute } from './subscribe-route.ts'
 import { addSubscriptionRoutes } from './subscription-routes.ts'
+import { WebhookServices } from './webhook-services.ts'
 
 export interface SidecarComponents {
   readonly node: SkeinNode
@@ -56,6 +58,7 @@ const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^\/v1\/publish(\/|$)/, 'POST'],
   [/^\/v1\/send\/[^/]+\/./, 'POST'],
   [/^\/v1\/request\/[^/]+$/, 'POST'],
+  [/^\/v1\/services\/[^/]+$/, 'GET, PUT, DELETE'],
   [/^\/v1\/subscribe$/, 'GET'],
   [/^\/v1\/subscriptions$/, 'GET'],
   [/^\/v1\/subscriptions\/[^/]+$/, 'GET, PUT, DELETE'],
@@ -169,6 +172,7 @@ class HttpSidecar implements Sidecar {
   readonly #log: Logger
   readonly #app: FastifyInstance
   readonly #subscriptions: OpenSubscriptions
+  readonly #services: WebhookServices
   readonly #stopping = new AbortController()
   #address: AddressInfo | undefined
   #stopped: Promise<void> | undefined
@@ -179,6 +183,7 @@ class HttpSidecar implements Sidecar {
     this.#init = init
     this.#log = logger
     this.#subscriptions = new OpenSubscriptions({ node, logger })
+    this.#services = new WebhookServices({ node, logger })
     this.#app = this.#build()
     const { signal } = this.#stopping
     // Every streamed request listens to it.
@@ -188,6 +193,7 @@ class HttpSidecar implements Sidecar {
     addPublishRoutes(this.#app, { node, signal })
     addSendRoutes(this.#app, { node, signal })
     addRequestRoute(this.#app, { node, signal })
+    addServiceRoutes(this.#app, { services: this.#services, signal })
     addSubscribeRoute(this.#app, { node, logger, subscriptions, signal })
     addSubscriptionRoutes(this.#app, { node, subscriptions, signal })
     addHistoryRoute(this.#app, { node, signal })
@@ -276,7 +282,7 @@ class HttpSidecar implements Sidecar {
     const timer = setTimeout(() => this.#app.server.closeAllConnections(), LIMITS.stopTimeoutMs / 4)
     try {
       await this.#app.close()
-      await this.#subscriptions.stop()
+      await Promise.all([this.#services.stop(), this.#subscriptions.stop()])
     } finally {
       clearTimeout(timer)
     }

@@ -23,6 +23,7 @@ describe('cli usage', () => {
       'send',
       'outbox',
       'request',
+      'reply',
       'history',
       'status',
       'peers',

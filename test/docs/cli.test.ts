@@ -8,6 +8,7 @@ import { addHistory } from '../../src/cli/history.ts'
 import { addKey } from '../../src/cli/key.ts'
 import { withNodeOptions } from '../../src/cli/node-options.ts'
 import { addPub } from '../../src/cli/pub.ts'
+import { addReply } from '../../src/cli/reply.ts'
 import { addRequest } from '../../src/cli/request.ts'
 import { addSend } from '../../src/cli/send.ts'
 import { addSim } from '../../src/cli/sim.ts'
@@ -25,6 +26,7 @@ const adders = {
   addSub,
   addSend,
   addRequest,
+  addReply,
   addHistory,
   addStatus,
   addSubscriptions,
