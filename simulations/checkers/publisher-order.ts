@@ -3,23 +3,33 @@ import { Bits } from './bits.ts'
 
 /**
  * First hand-overs keep the order of one publisher in one channel; what is marked late is exempt, and so are members of
- * a group, who keep the order of a key. Whether a message may
- * come again is the business of others: after a loss of power it does, as attempt 1 where the count is lost as well.
+ * a group, who keep the order of a key. Whether a message may come again is the business of others: after a loss of
+ * power it does, as attempt 1 where the count is lost as well. A node that lost power may have forgotten what it handed
+ * over, and what was missing then comes in its place: the order begins anew.
  */
 export const publisherOrder: Checker = (trace) => {
-  const newest = new Map<string, MessageRef>()
+  const newest = new Map<string, { readonly message: MessageRef; readonly subscription: string }>()
   const members = new Set<string>()
+  const nodeOf = new Map<string, string | undefined>()
   const isFirst = firstHandOvers()
   const violations: Violation[] = []
   for (const event of trace) {
-    if (event.kind === 'subscribed' && event.group !== undefined) members.add(event.subscription)
+    if (event.kind === 'subscribed') {
+      nodeOf.set(event.subscription, event.node)
+      if (event.group !== undefined) members.add(event.subscription)
+    }
+    if (event.kind === 'stopped' && event.how === 'power-loss') {
+      for (const [stream, { subscription }] of newest) {
+        if (nodeOf.get(subscription) === event.node) newest.delete(stream)
+      }
+    }
     if (event.kind !== 'handed' || members.has(event.subscription)) continue
     const { attempt, late, message, subscription } = event
     if (!isFirst(subscription, message.id) || attempt > 1 || late) continue
     const stream = `${subscription}\n${message.publisher}/${message.channel}`
-    const before = newest.get(stream)
+    const before = newest.get(stream)?.message
     if (before === undefined || isBefore(before, message)) {
-      newest.set(stream, message)
+      newest.set(stream, { message, subscription })
       continue
     }
     violations.push({

@@ -180,6 +180,19 @@ describe('checkers', () => {
     ).toHaveLength(1)
   })
 
+  it('order: begins anew for a node that lost power, and for no other', () => {
+    const lost = (node: string): Trace => [
+      { ...subscribed('d', true), node: 'n' } as TraceEvent,
+      handed('d', message(1, 's2')),
+      { kind: 'stopped', node, how: 'power-loss' },
+      handed('d', message(9)),
+      handed('d', message(2, 's2'))
+    ]
+    expect(publisherOrder(lost('n'))).toEqual([])
+    expect(publisherOrder(lost('m'))).toHaveLength(1)
+    expect(publisherOrder([...lost('n'), handed('d', message(1))])).toHaveLength(1)
+  })
+
   it('gaps: sees a hole between messages of an ephemeral subscription, unless it was told', () => {
     const trace = [
       subscribed('e', false),
