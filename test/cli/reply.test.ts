@@ -79,7 +79,6 @@ describe('cli reply', () => {
   })
 
   it.each([
-    [['reply', 's'], '--exec'],
     [['reply', 's', '--echo', '--exec', 'cat'], '--exec'],
     [['reply', 's', '--echo', '--concurrency', '0'], '--concurrency']
   ])('reply: %j is wrong usage', async (args, option) => {
