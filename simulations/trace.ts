@@ -66,11 +66,15 @@ export type TraceEvent =
       /** 1 at the first hand-over; one that nobody saw, because its consumer was killed, counts. */
       readonly attempt: number
       readonly late: boolean
+      /** In a group with a majority. */
+      readonly fence?: { readonly slot: number; readonly token: number }
       /** As in `confirmed`. */
       readonly content?: number
     })
   /** Its node went down while the application was at work at a message: it is owed again. */
   | (Timed & { readonly kind: 'unfinished'; readonly subscription: string; readonly id: string })
+  /** A member of a group had no answer to its acknowledgement: it may count, and may not. */
+  | (Timed & { readonly kind: 'unanswered'; readonly subscription: string; readonly id: string })
   /** An acknowledgement was answered: it is written. */
   | (Timed & {
       readonly kind: 'acknowledged'

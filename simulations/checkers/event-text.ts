@@ -12,6 +12,7 @@ const TEXTS: Texts = {
   rejected: ({ code, node }) => `at ${node} with ${code}`,
   handed: ({ attempt, late, message, subscription }) =>
     `${message.id} to ${subscription}, attempt ${attempt}${late ? ', late' : ''}`,
+  unanswered: ({ id, subscription }) => `${id} by ${subscription}`,
   unfinished: ({ id, subscription }) => `${id} by ${subscription}`,
   acknowledged: ({ id, subscription }) => `${id} by ${subscription}`,
   gap: (event) => `${logKey(event)} ${event.from} to ${event.to} told to ${event.subscription}`,

@@ -15,10 +15,15 @@ export function sharedWork(
 export function findShared(index: TraceIndex, allow: readonly Allowance[]): Violation[] {
   const violations: Violation[] = []
   const done = new Map<string, string>()
+  const unanswered = new Set<string>()
   for (const event of index.trace) {
-    if (event.kind !== 'acknowledged') continue
+    if (event.kind !== 'acknowledged' && event.kind !== 'unanswered') continue
     const group = index.byId.get(event.subscription)?.group
     if (group === undefined) continue
+    if (event.kind === 'unanswered') {
+      unanswered.add(`${group}\n${event.id}`)
+      continue
+    }
     const key = `${group}\n${event.id}`
     const other = done.get(key)
     if (other === undefined) done.set(key, event.subscription)
@@ -33,15 +38,16 @@ export function findShared(index: TraceIndex, allow: readonly Allowance[]): Viol
     }
   }
   if (!index.subscriptions.some(({ group }) => group !== undefined)) return violations
-  return [...violations, ...findUndone(index, done)]
+  return [...violations, ...findUndone(index, (key) => done.has(key) || unanswered.has(key))]
 }
 
-function findUndone(index: TraceIndex, done: ReadonlyMap<string, string>): Violation[] {
+/** What somebody acknowledged without an answer counts as done: nobody has to hand it over again. */
+function findUndone(index: TraceIndex, isDone: (key: string) => boolean): Violation[] {
   const violations: Violation[] = []
   for (const message of index.messages) {
     if (message.confirmed === -1) continue
     for (const [{ group }, members] of consumersOf(index.matching(message.topic))) {
-      if (group === undefined || done.has(`${group}\n${message.ref.id}`)) continue
+      if (group === undefined || isDone(`${group}\n${message.ref.id}`)) continue
       if (members.every(({ slow }) => slow)) continue
       if (!members.some((member) => owes(index, member, message))) continue
       const what = `no member of group '${group}' acknowledged a message on '${message.topic}'`

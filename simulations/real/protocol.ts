@@ -61,7 +61,7 @@ export interface Calls {
       readonly filter: string
       readonly options: Pick<
         SubscribeOptions,
-        'durable' | 'group' | 'from' | 'onGap' | 'maxDeliveries'
+        'durable' | 'group' | 'from' | 'onGap' | 'onPartition' | 'maxDeliveries'
       >
     },
     void

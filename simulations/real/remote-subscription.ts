@@ -1,8 +1,8 @@
 import { SkeinError } from '../../src/core/errors.ts'
 import { Emitter } from '../../src/core/events.ts'
-import type { Gap, Message, SubscribeOptions } from '../../src/delivery/contract.ts'
+import type { Gap, Message } from '../../src/delivery/contract.ts'
 import type { LifeSubscription } from '../runner/contract.ts'
-import type { HandedMessage } from './protocol.ts'
+import type { Calls, HandedMessage } from './protocol.ts'
 import type { WorkerProcess } from './worker-process.ts'
 
 type Caller = Pick<WorkerProcess, 'call'>
@@ -11,7 +11,7 @@ export interface RemoteSubscriptionInit {
   /** Names it to the process. */
   readonly place: number
   readonly filter: string
-  readonly options: Pick<SubscribeOptions, 'durable' | 'group' | 'from' | 'onGap' | 'maxDeliveries'>
+  readonly options: Calls['subscribe']['params']['options']
   /** Resolves when all that had happened anywhere before it was called has been told. */
   readonly settled: () => Promise<void>
   readonly onListenerError: (error: unknown) => void

@@ -66,11 +66,11 @@ function watch(own: SkeinNode): void {
 }
 
 function plain(message: Message): HandedMessage {
-  const { attempt, contentType, cursor, expiresAt, headers, id, key, late, payload } = message
-  const { priority, publisher, sequence, session, time, topic } = message
+  const { attempt, contentType, cursor, expiresAt, fence, headers, id, key, late } = message
+  const { payload, priority, publisher, sequence, session, time, topic } = message
   const hand = ++hands
   handed.set(hand, message)
-  const marks = { hand, attempt, late, cursor }
+  const marks = { hand, attempt, late, cursor, fence }
   const origin = { id, publisher, session, sequence, time, expiresAt, priority }
   return { ...marks, ...origin, topic, payload, contentType, key, headers }
 }

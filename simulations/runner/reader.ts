@@ -12,6 +12,8 @@ export interface ReaderInit {
   /** A message was taken; its acknowledgement waits for what is returned, and is not given when that rejects. */
   readonly onMessage: (message: Message, life: Life) => void | Promise<void>
   readonly onAcknowledged: (message: Message) => void
+  /** Its acknowledgement failed, or its node went down before there was an answer. */
+  readonly onUnanswered: (message: Message) => void
   /** Its node went down before what `onMessage` returned was settled. */
   readonly onUnfinished: (message: Message) => void
   readonly onOpen: (subscription: LifeSubscription, life: Life) => void
@@ -32,6 +34,8 @@ export class Reader implements Occupant {
   #subscription: LifeSubscription | undefined
   /** What the application is at work at. */
   #working: Message | undefined
+  /** Acknowledged, and not answered yet. */
+  readonly #asking = new Set<Message>()
   /** It has its place in time: open from `fromMs` until `untilMs`. */
   #wanted = false
 
@@ -56,6 +60,8 @@ export class Reader implements Occupant {
     const working = this.#working
     this.#working = undefined
     if (working !== undefined) this.#init.onUnfinished(working)
+    for (const message of this.#asking) this.#unanswered(message)
+    this.#asking.clear()
     this.#ended()
   }
 
@@ -97,7 +103,7 @@ export class Reader implements Occupant {
   }
 
   #subscribe({ engine }: Life): LifeSubscription {
-    const { durable, filter, from, group, onGap } = this.#init.load
+    const { durable, filter, from, group, majority, onGap } = this.#init.load
     if (group === undefined) {
       return engine.subscriptions.subscribe(filter, {
         durable,
@@ -107,7 +113,8 @@ export class Reader implements Occupant {
         maxDeliveries: 0
       })
     }
-    return engine.groups.subscribe(filter, group, { group, from, onGap })
+    const onPartition = majority === undefined ? undefined : { majority }
+    return engine.groups.subscribe(filter, group, { group, from, onGap, onPartition })
   }
 
   #isOpen(life: Life, subscription: LifeSubscription): boolean {
@@ -140,14 +147,22 @@ export class Reader implements Occupant {
       return
     }
     if (!life.alive) return
+    this.#asking.add(message)
     message.ack().then(
       () => {
+        this.#asking.delete(message)
         const { durable, group } = this.#init.load
         if (life.alive && (durable ?? group) !== undefined) this.#init.onAcknowledged(message)
       },
-      // Not acknowledged: it comes again.
-      () => undefined
+      // Not acknowledged: it comes again, unless other members of a group know of it all the same.
+      () => {
+        if (this.#asking.delete(message) && life.alive) this.#unanswered(message)
+      }
     )
+  }
+
+  #unanswered(message: Message): void {
+    if (this.#init.load.group !== undefined) this.#init.onUnanswered(message)
   }
 
   async #work(message: Message, handled: Promise<void>, life: Life): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Message } from '../../src/delivery/contract.ts'
+import { slotOf } from '../../src/groups/slots.ts'
 import type { SubscriptionLoad } from '../scenario/contract.ts'
 import type { RunTime } from './contract.ts'
 import { createApp, type SimulatedHandler } from './app.ts'
@@ -56,13 +57,15 @@ export function createSubscriber(
       })
     },
     onMessage: (message, life) => {
-      const { attempt, late, payload, topic } = message
+      const { attempt, fence, id, key, late, payload, topic } = message
+      const fenced = fence === undefined ? {} : { fence: { slot: slotOf(key, id), token: fence } }
       recorder.add({
         kind: 'handed',
         subscription,
         message: recorder.ref(message.id),
         attempt,
         late,
+        ...fenced,
         content: contentOf(topic, payload)
       })
       return handler?.(message, createApp(recorder, node, life))
@@ -70,6 +73,9 @@ export function createSubscriber(
     onAcknowledged: ({ id: message }) => {
       const ref = recorder.ref(message)
       if (durable) recorder.add({ kind: 'acknowledged', subscription, id: ref.id })
+    },
+    onUnanswered: ({ id: message }) => {
+      recorder.add({ kind: 'unanswered', subscription, id: recorder.ref(message).id })
     },
     onUnfinished: ({ id: message }) => {
       if (durable) recorder.add({ kind: 'unfinished', subscription, id: recorder.ref(message).id })
@@ -87,6 +93,7 @@ const INBOX_LOAD: SubscriptionLoad = {
   filter: '@me/#',
   durable: '@me',
   group: undefined,
+  majority: undefined,
   from: 'earliest',
   reading: { kind: 'auto' },
   fromMs: 0,
@@ -109,6 +116,7 @@ export function createInboxReader(time: RunTime, letters: Letters, node: string)
       letters.received(id, node)
     },
     onAcknowledged: ({ id }) => void acknowledged.add(id),
+    onUnanswered: () => undefined,
     onUnfinished: () => undefined,
     onClosed: () => undefined
   })

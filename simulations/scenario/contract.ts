@@ -74,6 +74,8 @@ export interface SubscriptionLoad {
   readonly filter: string
   readonly durable: string | undefined
   readonly group: string | undefined
+  /** Members that the group has at most, where only more than half of them work; undefined = all parts do. */
+  readonly majority: number | undefined
   readonly from: 'now' | 'earliest'
   readonly reading: Reading
   /** Opened at, ms. */

@@ -126,6 +126,7 @@ function subscriptionFields(load: SubscriptionLoad): Fields {
     filter: load.filter,
     durable: load.durable,
     group: load.group,
+    majority: load.majority,
     from: load.from,
     ack: readingField(load.reading),
     opens: load.fromMs === 0 ? undefined : formatDuration(load.fromMs),

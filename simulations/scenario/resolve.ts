@@ -95,6 +95,7 @@ function resolveSubscription(raw: RawSubscription): SubscriptionLoad {
     filter: raw.filter,
     durable: raw.durable,
     group: raw.group,
+    majority: raw.majority,
     from: raw.from,
     reading: raw.ack,
     fromMs: raw.opens,
@@ -138,6 +139,9 @@ function* workloadProblems(scenario: Scenario): Generator<Problem> {
     yield* grammar([...path, 'filter'], () => parseFilter(load.filter))
     if (load.durable !== undefined && load.group !== undefined) {
       yield { path: [...path, 'group'], what: "cannot stand beside 'durable'" }
+    }
+    if (load.majority !== undefined && load.group === undefined) {
+      yield { path: [...path, 'majority'], what: "needs a 'group'" }
     }
   }
   for (const [i, load] of sends.entries()) {

@@ -132,6 +132,7 @@ const subscription = strict({
   filter: text,
   durable: name.optional(),
   group: name.optional(),
+  majority: whole(2, 64).optional(),
   from: oneOf('now', 'earliest').default('now'),
   ack: reading.default({ kind: 'auto' }),
   opens: duration.default(0),

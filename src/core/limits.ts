@@ -37,6 +37,8 @@ export const LIMITS = {
   cursorRanges: 1024,
   /** Ranges of one log that a group tells of: a value stays within 40 KiB. Above it members wait for the oldest. */
   groupRanges: 4096,
+  /** Members of a group that works only as a majority: each hears all others twice a second. */
+  groupMajority: 64,
   /** Messages handed over and not acknowledged, per subscription, by default. */
   maxInFlight: 256,
   /** Messages of one channel, next to be handed over, among which a higher priority goes first: what one may be overtaken by. */

@@ -35,6 +35,11 @@ export interface Message {
   readonly attempt: number
   /** It came in after later messages of its log had been handed over, or from a session that had ended. */
   readonly late: boolean
+  /**
+   * In a group with `onPartition: { majority }`: rises whenever another member takes over the messages of this one's
+   * key. What keeps the effects may refuse a lower one than it has seen for the key.
+   */
+  readonly fence: number | undefined
   /** Covers everything up to and including this message. Opaque, at most 200 bytes. */
   readonly cursor: string
   /** The payload as JSON. Throws ERR_PAYLOAD. */
@@ -139,6 +144,12 @@ export interface SubscribeOptions {
    * date. Messages of one key are handed over one after the other.
    */
   readonly group?: string | undefined
+  /**
+   * What a group does whose members cannot all hear each other; it counts when the group is created, default
+   * 'available': every part goes on with all messages, and some are handed over in several parts. `{ majority: N }`,
+   * where the group never has more than N members (2 to 64): only a part with more than N/2 of them goes on.
+   */
+  readonly onPartition?: 'available' | { readonly majority: number } | undefined
   /** Default 'now'. */
   readonly from?: From | undefined
   /** Default: ephemeral always 'auto'; a durable iterator 'manual'. */

@@ -17,6 +17,8 @@ export interface MessageOwner {
 export interface Hand {
   readonly attempt: number
   readonly late: boolean
+  /** As in `Message`. */
+  readonly fence?: number | undefined
   /** Journal offset that its cursor stands for; default: right behind it. */
   readonly covered?: number
 }
@@ -28,6 +30,7 @@ export class DeliveredMessage implements Message {
   readonly payload: Uint8Array
   readonly late: boolean
   readonly attempt: number
+  readonly fence: number | undefined
   readonly candidate: Candidate
   readonly #owner: MessageOwner
   readonly #covered: number
@@ -37,6 +40,7 @@ export class DeliveredMessage implements Message {
     this.candidate = candidate
     this.payload = candidate.message.payload
     this.attempt = hand.attempt
+    this.fence = hand.fence
     this.late = hand.late
     this.#covered = hand.covered ?? candidate.offset + 1
   }
@@ -114,9 +118,10 @@ export class DeliveredMessage implements Message {
   }
 
   /** The same message, handed over once more. */
-  again(attempt: number): DeliveredMessage {
+  again(attempt: number, fence: number | undefined = this.fence): DeliveredMessage {
     const { candidate, late } = this
-    return new DeliveredMessage(this.#owner, candidate, { attempt, late, covered: this.#covered })
+    const hand = { attempt, late, covered: this.#covered, fence }
+    return new DeliveredMessage(this.#owner, candidate, hand)
   }
 
   get #header(): NonNullable<Candidate['entry']['header']> {

@@ -4,12 +4,14 @@ import type { GroupChannel } from './group-channel.ts'
 import { encodeRanges } from './group-values.ts'
 
 export interface AcknowledgementsComponents {
-  readonly channel: Pick<GroupChannel, 'held' | 'say' | 'state'>
+  readonly channel: Pick<GroupChannel, 'say' | 'state'>
 }
 
 export interface AcknowledgementsInit {
   /** Is there no other live member? */
   readonly isAlone: () => boolean
+  /** Resolves when others hold what was said, rejects with ERR_REPLICAS when they do not in time. */
+  readonly held: (receipts: readonly Receipt[], timeoutMs: number) => Promise<void>
 }
 
 /** Another member is waited for so long, ms. */
@@ -43,7 +45,7 @@ export class Acknowledgements {
     })
     this.#waiting.add(alone)
     try {
-      await Promise.race([this.#components.channel.held(receipts, HELD_MS), left])
+      await Promise.race([this.#init.held(receipts, HELD_MS), left])
     } finally {
       this.#waiting.delete(alone)
     }
@@ -111,7 +113,7 @@ export function givenBack(): SkeinError {
   )
 }
 
-/** Is it only that no other member was there in time? The acknowledgement is on this node's disk. */
+/** Is it only that others did not confirm it in time, or have the message now? The acknowledgement is on this node's disk. */
 export function isUnconfirmed(error: unknown): boolean {
-  return isSkeinError(error, 'ERR_REPLICAS', 'ERR_STOPPED')
+  return isSkeinError(error, 'ERR_MESSAGE_UNKNOWN', 'ERR_REPLICAS', 'ERR_STOPPED')
 }

@@ -13,6 +13,8 @@ export interface GroupMemberStatus {
 export interface GroupStatus {
   readonly name: string
   readonly filter: string
+  /** As it was created. */
+  readonly onPartition: 'available' | { readonly majority: number }
   /** By the clock of the node that created it. */
   readonly createdAt: Date
   /** Someone consumes it on this node. */

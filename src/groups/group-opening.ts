@@ -28,6 +28,8 @@ export interface GroupOpeningInit {
   readonly filter: ParsedFilter
   readonly from: 'now' | 'earliest' | Date
   readonly tuning: SubscriptionLimits
+  /** Members at most where it works only as a majority, else 0; undefined: as the group is, 0 where it is new. */
+  readonly majority: number | undefined
 }
 
 /** Who just started waits so long for a neighbour, and for what all neighbours know of the group, ms. */
@@ -54,15 +56,16 @@ export class GroupOpening {
    * is what holds them already. Rejects with ERR_SUBSCRIPTION_CONFLICT, and what `Publisher.publish` rejects with.
    */
   async register(interest: Interest | undefined): Promise<Interest> {
-    const { filter } = this.#init
     await this.hear()
     const isNew = this.#channel.state.definition === undefined
     let held = interest
     if (isNew) held = await this.#create(held)
     const definition = this.#definition()
-    if (definition.filter !== filter.filter) {
+    try {
+      this.#assertFits(definition)
+    } catch (error) {
       held?.release()
-      throw conflict(this.#init.name, definition.filter, filter.filter)
+      throw error
     }
     if (this.#isRegistered()) return held ?? this.#hold()
     held ??= this.#hold()
@@ -76,11 +79,7 @@ export class GroupOpening {
    * before is. Rejects with ERR_SUBSCRIPTION_CONFLICT.
    */
   async redefine(interest: Interest | undefined): Promise<Interest> {
-    const { filter, name } = this.#init
-    const definition = this.#definition()
-    if (definition.filter !== filter.filter) {
-      throw conflict(name, definition.filter, filter.filter)
-    }
+    this.#assertFits(this.#definition())
     const held = this.#hold()
     interest?.release()
     await this.#calm()
@@ -142,6 +141,18 @@ export class GroupOpening {
     throw new SkeinError('ERR_INTERNAL', `the group '${this.#init.name}' has no definition`)
   }
 
+  #assertFits(definition: Definition): void {
+    const { filter, majority, name } = this.#init
+    if (definition.filter !== filter.filter) throw conflict(name, definition.filter, filter.filter)
+    if (majority === undefined || majority === definition.majority) return
+    const registered = partitionText(definition.majority)
+    throw new SkeinError(
+      'ERR_SUBSCRIPTION_CONFLICT',
+      `the group '${name}' was created with onPartition ${registered}, not ${partitionText(majority)}; leave the option out or use another name`,
+      { details: { name, registered, asked: partitionText(majority) } }
+    )
+  }
+
   /** From when on the group wants its channels, by this node's clock. */
   #since(): Since {
     const { createdAt, since } = this.#definition()
@@ -183,7 +194,7 @@ export class GroupOpening {
 
   async #create(interest: Interest | undefined): Promise<Interest> {
     const { clock, interests, membership, sync } = this.#components
-    const { filter, from, self } = this.#init
+    const { filter, from, majority = 0, self } = this.#init
     const now = clock.now()
     const since: Since = from === 'earliest' ? 'all' : from === 'now' ? now : from.getTime()
     const fresh = interests.channelsOf(filter).filter((channel) => !membership.has(channel))
@@ -191,7 +202,7 @@ export class GroupOpening {
     if (from === 'now') await Promise.all(fresh.map((channel) => sync.join(channel)))
     const createdAt = from === 'now' ? now : clock.now()
     const base = from === 'now' ? this.#base() : new Map<string, number>()
-    const definition = { filter: filter.filter, createdAt, creator: self, since, base }
+    const definition = { filter: filter.filter, createdAt, creator: self, since, majority, base }
     await this.#channel.say('definition', encodeDefinition(definition))
     return held
   }
@@ -213,6 +224,10 @@ export class GroupOpening {
         .filter(([, head]) => head > 0)
     )
   }
+}
+
+function partitionText(majority: number): string {
+  return majority === 0 ? `'available'` : `{ majority: ${majority} }`
 }
 
 export function conflict(name: string, registered: string, asked: string): SkeinError {

@@ -32,9 +32,11 @@ export function statusOf(
   { channels, keeper, name, state }: GroupStatusInit
 ): GroupStatus {
   const views = keeper?.members()
+  const majority = state.definition?.majority ?? 0
   return {
     name,
     filter: state.definition?.filter ?? '',
+    onPartition: majority === 0 ? 'available' : { majority },
     createdAt: new Date(state.definition?.createdAt ?? 0),
     open: keeper !== undefined,
     lag: lagOf(

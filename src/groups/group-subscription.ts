@@ -1,5 +1,5 @@
 import { type Clock, type Timer, every } from '../core/clock.ts'
-import { type SkeinError, isSkeinError, toSkeinError } from '../core/errors.ts'
+import { SkeinError, isSkeinError, toSkeinError } from '../core/errors.ts'
 import { Emitter } from '../core/events.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
@@ -14,19 +14,20 @@ import type {
 } from '../delivery/contract.ts'
 import { Consumer } from '../delivery/consumer.ts'
 import type { Decoder } from '../delivery/decoder.ts'
-import { Duplicates } from '../delivery/duplicates.ts'
 import type { Feed } from '../delivery/feed.ts'
-import { DeliveredMessage, type MessageOwner } from '../delivery/message.ts'
+import type { DeliveredMessage, MessageOwner } from '../delivery/message.ts'
 import type { DeliveryStats } from '../delivery/delivery-stats.ts'
 import type { PeerId } from '../mesh/contract.ts'
+import type { EphemeralReceiver, EphemeralSender } from '../replication/ephemeral.ts'
 import type { Gaps } from '../replication/gaps.ts'
 import type { PeerDirectory } from '../replication/peer-directory.ts'
 import type { Store } from '../store/contract.ts'
 import { Acknowledgements, givenBack, isUnconfirmed } from './acknowledgements.ts'
 import { GapWatch } from './gap-watch.ts'
 import type { GroupChannel } from './group-channel.ts'
-import { type GroupCandidate, GroupLane, type Place } from './group-lane.ts'
-import { type Hand, Hands } from './hands.ts'
+import { GroupIntake } from './group-intake.ts'
+import type { GroupLane, Place } from './group-lane.ts'
+import type { Hand } from './hands.ts'
 import { SlotKeeper } from './slot-keeper.ts'
 import { SLOTS, slotOf } from './slots.ts'
 
@@ -37,6 +38,8 @@ export interface GroupSubscriptionComponents {
   readonly gaps: Gaps
   readonly directory: Pick<PeerDirectory, 'events' | 'get'>
   readonly channel: GroupChannel
+  readonly sender: Pick<EphemeralSender, 'send'>
+  readonly receiver: Pick<EphemeralReceiver, 'events'>
   readonly clock: Clock
   readonly random: Random
   readonly logger: Logger
@@ -61,8 +64,6 @@ export interface GroupSubscriptionInit extends SubscriptionLimits {
 }
 
 const TICK_MS = 250
-/** Messages read whose key is not ready yet, or that have a later time, beyond which nothing more is read. */
-const MAX_WAITING = 1_024
 /** At its limit for so long, a member lets go of a slot, ms. */
 const FULL_MS = 2_000
 /** Before a message that was not acknowledged comes again here, its slot has so long to go elsewhere, ms. */
@@ -81,10 +82,8 @@ export class GroupSubscription implements Subscription, MessageOwner {
   readonly #init: GroupSubscriptionInit
   readonly #acknowledgements: Acknowledgements
   readonly #consumer: Consumer
-  readonly #hands = new Hands<DeliveredMessage>()
-  readonly #duplicates: Duplicates
+  readonly #intake: GroupIntake
   readonly #gaps: GapWatch
-  readonly #lanes = new Map<string, GroupLane>()
   readonly #createdAt: Date
   #timer: Timer | undefined
   #redefined: (() => void) | undefined
@@ -99,30 +98,39 @@ export class GroupSubscription implements Subscription, MessageOwner {
     this.group = init.name
     this.epoch = components.store.epoch
     this.#createdAt = new Date(clock.now())
-    this.#duplicates = new Duplicates(clock)
     this.events = new Emitter((error) =>
       logger.error({ err: error, group: init.name }, 'a subscription listener threw')
     )
     this.#acknowledgements = new Acknowledgements(
       { channel },
-      { isAlone: () => this.keeper.isAlone }
+      {
+        isAlone: () => this.keeper.isAlone,
+        held: (receipts, timeoutMs) => this.keeper.held(receipts, timeoutMs)
+      }
     )
     this.keeper = new SlotKeeper(
       { ...components, acknowledgements: this.#acknowledgements },
       {
         self: init.self,
         hear: init.hear,
-        isBusy: (slot) => this.#hands.isBusy(slot),
-        onTaken: () => {
-          for (const lane of this.#lanes.values()) lane.again()
-        },
-        onGiven: (slots) => this.#hands.drop(slots)
+        isBusy: (slot) => this.#intake.hands.isBusy(slot),
+        onTaken: () => this.#intake.readAgain(),
+        onGiven: (slots) => this.#intake.hands.drop(slots),
+        onSurplus: () => this.#fail(surplus(init.name))
       }
     )
     this.#gaps = new GapWatch(
       { ...components, events: this.events },
-      { ...init, channels: () => this.#lanes.keys() }
+      { ...init, channels: () => this.#intake.channels() }
     )
+    this.#intake = new GroupIntake(components, {
+      ...init,
+      owner: this,
+      slots: () => this.keeper,
+      onReadable: () => this.#consumer.wake(),
+      onLost: (channelOf, lost) => this.#gaps.lost(channelOf, lost),
+      onError: (error) => this.#failed(error)
+    })
     this.#consumer = new Consumer(clock, {
       take: () => this.#take(),
       acknowledge: init.autoAck ? (message) => this.#autoAcknowledge(message) : undefined,
@@ -154,14 +162,14 @@ export class GroupSubscription implements Subscription, MessageOwner {
   }
 
   inFlight(id: string): Message | undefined {
-    const hand = this.#hands.get(id)
+    const hand = this.#intake.hands.get(id)
     return hand === undefined || hand.attempt === 0 ? undefined : hand.held
   }
 
   status(): SubscriptionStatus {
     const { store } = this.#components
     let lag = 0
-    for (const { channel, mark } of this.#lanes.values()) {
+    for (const { channel, mark } of this.#intake.lanes()) {
       lag += Math.max(0, store.journal(channel).next - mark)
     }
     return {
@@ -169,11 +177,11 @@ export class GroupSubscription implements Subscription, MessageOwner {
       durable: undefined,
       group: this.group,
       open: true,
-      inFlight: this.#hands.size,
+      inFlight: this.#intake.hands.size,
       lag,
       gaps: this.#gaps.holes(),
       createdAt: this.#createdAt,
-      channels: [...this.#lanes.keys()]
+      channels: [...this.#intake.channels()]
     }
   }
 
@@ -184,34 +192,19 @@ export class GroupSubscription implements Subscription, MessageOwner {
   // ---- the registry's side ----
 
   hasLane(channel: string): boolean {
-    return this.#lanes.has(channel)
+    return this.#intake.hasLane(channel)
   }
 
   /** Begins to read a channel. */
   addLane(channel: string, place: Place): void {
-    if (this.#lanes.has(channel) || this.#stopped !== undefined) return
-    const { state } = this.#components.channel
-    const lane = new GroupLane(
-      { ...this.#components, state },
-      {
-        channel,
-        ...place,
-        matches: this.#init.matches,
-        onReadable: () => this.#consumer.wake(),
-        onLost: (lost) => this.#gaps.lost(channel, lost),
-        onExpired: () => {
-          this.#components.stats.expired++
-        },
-        onError: (error) => this.#failed(error)
-      }
-    )
-    this.#lanes.set(channel, lane)
+    if (this.hasLane(channel) || this.#stopped !== undefined) return
+    this.#intake.addLane(channel, place)
     this.#consumer.wake()
   }
 
   /** The group began earlier than it seemed. */
   rewind(channel: string, place: Place): void {
-    this.#lanes.get(channel)?.rewind(place)
+    this.#intake.rewind(channel, place)
   }
 
   // ---- messages ----
@@ -221,17 +214,18 @@ export class GroupSubscription implements Subscription, MessageOwner {
     const { id, publisher, sequence, session, candidate } = message
     const log = `${publisher}/${session}/${candidate.entry.channel}`
     if (this.#components.channel.state.finish(log, sequence)) this.#components.stats.acknowledged++
-    const hand = this.#hands.get(id)
-    this.#hands.finish(id)
-    if (hand !== undefined && !this.#hands.isBusy(hand.slot)) this.keeper.idle(hand.slot)
+    const hand = this.#intake.hands.get(id)
+    this.#intake.hands.finish(id)
+    if (hand !== undefined && !this.#intake.hands.isBusy(hand.slot)) this.keeper.idle(hand.slot)
     this.#consumer.wake()
     await this.#acknowledgements.tell(log)
+    if (this.keeper.hasLost(slotOf(message.key, id), message.fence)) throw taken(id)
   }
 
   async retry(message: DeliveredMessage, delayMs: number): Promise<void> {
     if (this.#stopped !== undefined) throw givenBack()
     const { clock } = this.#components
-    const hand = this.#hands.get(message.id)
+    const hand = this.#intake.hands.get(message.id)
     if (hand?.deadline === undefined) return Promise.resolve()
     this.#putBack(hand, clock.monotonic() + delayMs)
     if (delayMs > 0) clock.after(delayMs, () => this.#consumer.wake())
@@ -240,82 +234,17 @@ export class GroupSubscription implements Subscription, MessageOwner {
 
   /** A message that is put back comes again here, or, where its slot is to go, at another member. */
   #putBack(hand: Hand<DeliveredMessage>, dueAt: number): void {
-    this.#hands.putBack(hand, dueAt)
+    this.#intake.hands.putBack(hand, dueAt)
     if (!this.keeper.owns(hand.slot)) {
-      this.#hands.drop(new Set([hand.slot]))
+      this.#intake.hands.drop(new Set([hand.slot]))
       this.keeper.idle(hand.slot)
     }
     this.#consumer.wake()
   }
 
   #take(): DeliveredMessage | undefined {
-    if (this.#stopped !== undefined) return undefined
-    const { clock, stats } = this.#components
-    const now = clock.monotonic()
-    const deadline = now + this.#init.ackTimeoutMs
-    const again = this.#hands.again(now, deadline)
-    if (again !== undefined) {
-      stats.delivered++
-      if (again.attempt > 1) stats.redelivered++
-      return again.held.again(again.attempt)
-    }
-    if (this.#hands.size >= this.#init.maxInFlight) return undefined
-    for (;;) {
-      const work = this.#hands.ready()
-      if (work === undefined) {
-        if (!this.#read()) return undefined
-        continue
-      }
-      const waitMs = (work.held.candidate.message.deliverAt ?? 0) - clock.now()
-      if (this.#isDone(work.log, work.sequence) || this.#isDuplicate(work.held)) {
-        this.#hands.finish(work.id)
-      } else if (waitMs > 0) {
-        this.#hands.postpone(work, now + waitMs)
-      } else {
-        this.#hands.handOver(work, deadline)
-        stats.delivered++
-        return work.held
-      }
-    }
-  }
-
-  /** Takes in messages until one is ready; false where there is nothing to read now. */
-  #read(): boolean {
-    for (const lane of this.#lanes.values()) {
-      while (this.#hands.waiting < MAX_WAITING) {
-        const next = lane.next()
-        if (next === undefined) break
-        this.#consider(next)
-        if (this.#hands.ready() !== undefined) return true
-      }
-    }
-    return false
-  }
-
-  #consider({ candidate, log, sequence }: GroupCandidate): void {
-    const message = new DeliveredMessage(this, candidate, {
-      attempt: 1,
-      late: candidate.entry.late
-    })
-    const { id, key } = message
-    const slot = slotOf(key, id)
-    if (!this.keeper.owns(slot) || this.#hands.has(id)) return
-    this.#hands.add({ id, log, sequence, slot, key, held: message })
-  }
-
-  #isDone(log: string, sequence: number): boolean {
-    return this.#components.channel.state.isDone(log, sequence)
-  }
-
-  #isDuplicate(message: DeliveredMessage): boolean {
-    const { candidate, id, publisher, sequence, session, time } = message
-    const { message: decoded, entry } = candidate
-    if (decoded.id === undefined) return false
-    const scope = `${publisher}/${entry.channel}`
-    if (!this.#duplicates.isDuplicate(scope, decoded.id, id, time.getTime())) return false
-    this.#components.stats.duplicates++
-    this.#components.channel.state.finish(`${publisher}/${session}/${entry.channel}`, sequence)
-    return true
+    if (this.#stopped !== undefined || this.keeper.isFenced) return undefined
+    return this.#intake.take()
   }
 
   #autoAcknowledge(message: DeliveredMessage): void {
@@ -339,9 +268,9 @@ export class GroupSubscription implements Subscription, MessageOwner {
 
   #tick(): void {
     const now = this.#components.clock.monotonic()
-    for (const hand of this.#hands.values()) {
+    for (const hand of this.#intake.hands.values()) {
       if (hand.deadline === undefined || hand.deadline > now) continue
-      if (this.#isDone(hand.log, hand.sequence)) this.#hands.finish(hand.id)
+      if (this.#intake.isDone(hand.log, hand.sequence)) this.#intake.hands.finish(hand.id)
       else {
         const isAlone = this.keeper.isAlone
         this.#putBack(hand, isAlone ? now : now + EVICT_MS)
@@ -350,15 +279,14 @@ export class GroupSubscription implements Subscription, MessageOwner {
     }
     this.#relieve(now)
     this.#acknowledgements.again()
-    for (const lane of this.#lanes.values()) if (lane.advance()) this.#save(lane)
+    for (const lane of this.#intake.lanes()) if (lane.advance()) this.#save(lane)
     this.#gaps.tick()
     this.#consumer.wake()
   }
 
   /** Who is at its limit for long lets go of a slot in which nothing is in flight. */
   #relieve(now: number): void {
-    const isFull = this.#hands.size >= this.#init.maxInFlight
-    if (!isFull) {
+    if (!this.#intake.isFull) {
       this.#fullSince = undefined
       this.keeper.setFull(false)
       return
@@ -368,7 +296,7 @@ export class GroupSubscription implements Subscription, MessageOwner {
     this.#fullSince = now
     this.keeper.setFull(true)
     for (let slot = 0; slot < SLOTS; slot++) {
-      if (!this.keeper.owns(slot) || this.#hands.isBusy(slot)) continue
+      if (!this.keeper.owns(slot) || this.#intake.hands.isBusy(slot)) continue
       this.keeper.evict(slot)
       return
     }
@@ -426,7 +354,7 @@ export class GroupSubscription implements Subscription, MessageOwner {
     } finally {
       await this.keeper.stop()
       this.#acknowledgements.stop()
-      for (const lane of this.#lanes.values()) lane.close()
+      this.#intake.close()
       this.#init.close(this)
       this.events.emit('end', { error })
     }
@@ -440,4 +368,17 @@ export class GroupSubscription implements Subscription, MessageOwner {
       if (!isSkeinError(error)) throw error
     }
   }
+}
+
+/** Another member took it over before the acknowledgement was known, and hands it over, too, unless it heard of it in time. */
+function taken(id: string): SkeinError {
+  return new SkeinError('ERR_MESSAGE_UNKNOWN', `the message ${id} belongs to another member now`)
+}
+
+function surplus(name: string): SkeinError {
+  return new SkeinError(
+    'ERR_SUBSCRIPTION_CONFLICT',
+    `the group '${name}' has all the members that its majority counts; stop one, or make a group of more`,
+    { details: { name } }
+  )
 }

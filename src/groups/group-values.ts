@@ -58,6 +58,8 @@ export interface Definition {
   readonly creator: string
   /** From when on messages are the group's: all, or those from this time on, ms. */
   readonly since: number | 'all'
+  /** Members that it has at most, where it works only while more than half of them hear each other; else 0. */
+  readonly majority: number
   /** Above it the messages of a log are the group's, by log: what was there when a group that begins now was made. */
   readonly base: ReadonlyMap<string, number>
 }
@@ -66,7 +68,7 @@ export interface Definition {
 export const BASE_LOGS = 2_048
 
 export function encodeDefinition(definition: Definition): Uint8Array {
-  const { base, createdAt, filter, since } = definition
+  const { base, createdAt, filter, majority, since } = definition
   const vector = [...base].map(([key, head]) => {
     const { publisher, session } = parseLogKey(key)
     return { key, publisher, session, held: { floor: 1, head, islands: [] } }
@@ -83,7 +85,7 @@ export function encodeDefinition(definition: Definition): Uint8Array {
   for (const [channel, entries] of channels) {
     writer.message(4, new ProtoWriter().text(1, channel).bytes(2, encodeVector(entries)))
   }
-  return writer.finish()
+  return writer.number(5, majority).finish()
 }
 
 /** Throws ERR_RECORD. */
@@ -93,15 +95,17 @@ export function decodeDefinition(payload: Uint8Array, creator: string): Definiti
   let filter = ''
   let createdAt = 0
   let since = 0
+  let majority = 0
   while (reader.position < reader.end) {
     const tag = reader.tag()
     if (tag === ((1 << 3) | WIRE.bytes)) filter = reader.text(LIMITS.topicBytes)
     else if (tag === ((2 << 3) | WIRE.varint)) createdAt = reader.varint()
     else if (tag === ((3 << 3) | WIRE.varint)) since = reader.varint()
     else if (tag === ((4 << 3) | WIRE.bytes)) readBase(reader.view(), base)
+    else if (tag === ((5 << 3) | WIRE.varint)) majority = reader.varint()
     else reader.skip(tag)
   }
-  return { filter, createdAt, creator, since: since === 0 ? 'all' : since - 1, base }
+  return { filter, createdAt, creator, since: since === 0 ? 'all' : since - 1, majority, base }
 }
 
 function readBase(bytes: Uint8Array, base: Map<string, number>): void {
@@ -218,6 +222,11 @@ export interface HearingSaid {
 const HEARD_LOGS = 2_048
 
 export function encodeHearing({ positions, question }: HearingSaid): Uint8Array {
+  return new ProtoWriter().bytes(1, encodeHeard(positions)).number(2, question).finish()
+}
+
+/** The newest sessions, where there are too many. */
+export function encodeHeard(positions: Heard): Uint8Array {
   const vector = [...positions.entries()]
     .toSorted(([, a], [, b]) => (a.session > b.session ? -1 : 1))
     .slice(0, HEARD_LOGS)
@@ -226,7 +235,17 @@ export function encodeHearing({ positions, question }: HearingSaid): Uint8Array 
       session,
       held: { floor: 1, head: sequence, islands: [] }
     }))
-  return new ProtoWriter().bytes(1, encodeVector(vector)).number(2, question).finish()
+  return encodeVector(vector)
+}
+
+/** Throws ERR_RECORD. */
+export function decodeHeard(bytes: Uint8Array): Heard {
+  return new Heard(
+    decodeVector(bytes, HEARD_LOGS).map(({ held, publisher, session }) => [
+      publisher,
+      { session, sequence: held.head }
+    ])
+  )
 }
 
 /** Throws ERR_RECORD. */
@@ -236,12 +255,8 @@ export function decodeHearing(payload: Uint8Array): HearingSaid {
   let question = 0
   while (reader.position < reader.end) {
     const tag = reader.tag()
-    if (tag === ((1 << 3) | WIRE.bytes)) {
-      const vector = decodeVector(reader.view(), HEARD_LOGS)
-      positions = new Heard(
-        vector.map(({ held, publisher, session }) => [publisher, { session, sequence: held.head }])
-      )
-    } else if (tag === ((2 << 3) | WIRE.varint)) question = reader.varint()
+    if (tag === ((1 << 3) | WIRE.bytes)) positions = decodeHeard(reader.view())
+    else if (tag === ((2 << 3) | WIRE.varint)) question = reader.varint()
     else reader.skip(tag)
   }
   return { positions, question }

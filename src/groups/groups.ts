@@ -11,6 +11,7 @@ import { lagOf, limitsOf } from '../delivery/registration.ts'
 import type { DeliveryStats } from '../delivery/delivery-stats.ts'
 import type { PeerId } from '../mesh/contract.ts'
 import type { Backfill } from '../replication/backfill.ts'
+import type { EphemeralReceiver, EphemeralSender } from '../replication/ephemeral.ts'
 import type { Gaps } from '../replication/gaps.ts'
 import type { Membership, Since } from '../replication/membership.ts'
 import type { PeerDirectory } from '../replication/peer-directory.ts'
@@ -35,6 +36,8 @@ export interface GroupsComponents {
   readonly directory: Pick<PeerDirectory, 'events' | 'get'>
   readonly membership: Membership
   readonly backfill: Pick<Backfill, 'fill'>
+  readonly sender: Pick<EphemeralSender, 'send'>
+  readonly ephemeral: Pick<EphemeralReceiver, 'events'>
   readonly sync: Pick<Sync, 'isPending' | 'join' | 'neighbours' | 'open' | 'settled'>
   readonly clock: Clock
   readonly random: Random
@@ -138,11 +141,11 @@ export class Groups {
     const { self } = this.#init
     const opening = new GroupOpening(
       this.#components,
-      { self, name, filter, from, tuning },
+      { self, name, filter, from, tuning, majority: majorityOf(options) },
       known.channel
     )
     const subscription = new GroupSubscription(
-      { ...this.#components, channel: known.channel },
+      { ...this.#components, receiver: this.#components.ephemeral, channel: known.channel },
       {
         ...tuning,
         name,
@@ -313,6 +316,12 @@ export class Groups {
 /** Is it the registration of a group rather than of a durable subscription? */
 function isGroup({ options }: Registration): boolean {
   return options['group'] === true
+}
+
+/** Members at most, 0: it works without a majority, undefined: not said. */
+function majorityOf({ onPartition }: SubscribeOptions): number | undefined {
+  if (onPartition === undefined) return undefined
+  return onPartition === 'available' ? 0 : onPartition.majority
 }
 
 function checked(text: string, options: SubscribeOptions): 'now' | 'earliest' | Date {

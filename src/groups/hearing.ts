@@ -4,7 +4,7 @@ import type { Logger } from '../core/logger.ts'
 import type { PeerId } from '../mesh/contract.ts'
 import type { GroupChannel } from './group-channel.ts'
 import { encodeHearing } from './group-values.ts'
-import { isAtLeast, type Position } from './heard.ts'
+import { Heard, isAtLeast, type Position } from './heard.ts'
 
 export interface HearingComponents {
   readonly channel: Pick<GroupChannel, 'heard' | 'say' | 'state'>
@@ -14,6 +14,8 @@ export interface HearingComponents {
 
 export interface HearingInit {
   readonly self: PeerId
+  /** May others be told now that what they said is known? */
+  readonly mayAnswer: () => boolean
 }
 
 /**
@@ -27,6 +29,8 @@ export class Hearing {
   /** The newest question of each member that was answered here. */
   readonly #answered = new Map<PeerId, number>()
   #answering = false
+  /** What was read when others were told last. */
+  #told = new Heard()
 
   constructor(components: HearingComponents, init: HearingInit) {
     this.#components = components
@@ -56,9 +60,16 @@ export class Hearing {
     return isAtLeast(said?.positions.get(this.#init.self), position)
   }
 
+  /** Is all here that the member had read? */
+  covers(peer: PeerId): boolean {
+    const { heard, state } = this.#components.channel
+    const said = state.hearings.get(peer)
+    return said !== undefined && heard.covers(said.positions)
+  }
+
   /** Answers what was asked since the last time, all of it at once. */
   answer(): void {
-    if (this.#answering || !this.#isAsked()) return
+    if (this.#answering || !this.#init.mayAnswer() || !this.#isAsked()) return
     this.#answering = true
     this.#answerAll().catch((error: unknown) => {
       if (!isSkeinError(error)) throw error
@@ -68,7 +79,7 @@ export class Hearing {
 
   async #answerAll(): Promise<void> {
     try {
-      while (this.#isAsked()) {
+      while (this.#init.mayAnswer() && this.#isAsked()) {
         for (const [peer, { question }] of this.#components.channel.state.hearings) {
           this.#answered.set(peer, question)
         }
@@ -92,7 +103,8 @@ export class Hearing {
 
   async #say(question: number): Promise<Position> {
     const { channel } = this.#components
-    const said = { positions: channel.heard, question }
+    if (this.#init.mayAnswer()) this.#told.merge(channel.heard)
+    const said = { positions: this.#told, question }
     const { sequence, session } = await channel.say('heard', encodeHearing(said))
     return { session, sequence }
   }

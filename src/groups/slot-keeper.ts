@@ -2,21 +2,27 @@ import { type Clock, type Timer, every } from '../core/clock.ts'
 import { isSkeinError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import type { PeerId } from '../mesh/contract.ts'
+import type { Receipt } from '../replication/batch.ts'
+import type { EphemeralReceiver, EphemeralSender } from '../replication/ephemeral.ts'
 import type { PeerDirectory } from '../replication/peer-directory.ts'
 import type { Acknowledgements } from './acknowledgements.ts'
-import { type Assignment, assign, type MemberView, standingOf } from './assignment.ts'
+import { type Assignment, assign, type MemberView } from './assignment.ts'
 import type { GroupChannel } from './group-channel.ts'
-import { encodeMembership, encodeSlots } from './group-values.ts'
+import { encodeSlots, type ValueKind } from './group-values.ts'
 import { Hearing } from './hearing.ts'
 import type { Position } from './heard.ts'
+import { liveOf, Roster } from './roster.ts'
 import type { SlotTable, Tenure } from './slot-table.ts'
-import { ANSWER_MS, Takeover } from './takeover.ts'
 import { desiredOwner } from './slots.ts'
+import { ANSWER_MS, Takeover } from './takeover.ts'
+import { Majority } from './majority.ts'
 
 export interface SlotKeeperComponents {
-  readonly channel: Pick<GroupChannel, 'events' | 'heard' | 'say' | 'state'>
+  readonly channel: GroupChannel
   readonly directory: Pick<PeerDirectory, 'events' | 'get'>
   readonly acknowledgements: Pick<Acknowledgements, 'flush' | 'membersChanged'>
+  readonly sender: Pick<EphemeralSender, 'send'>
+  readonly receiver: Pick<EphemeralReceiver, 'events'>
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -31,6 +37,8 @@ export interface SlotKeeperInit {
   readonly onTaken: (slots: ReadonlySet<number>) => void
   /** Slots are this node's no more, or will not be. */
   readonly onGiven: (slots: ReadonlySet<number>) => void
+  /** The group has as many members as it may have, and this node came last. */
+  readonly onSurplus: () => void
 }
 
 /** How often it is looked after what takes time, ms. */
@@ -42,36 +50,53 @@ const KEEP_MS = 60_000
 export class SlotKeeper {
   readonly #components: SlotKeeperComponents
   readonly #init: SlotKeeperInit
+  readonly #roster: Roster
   readonly #hearing: Hearing
   readonly #takeover: Takeover
+  /** Where the group works only as a majority. */
+  #majority: Majority | undefined
   /** Slots that are this node's to hand over, unless they are to go: with the epoch since when. */
   readonly #held = new Map<number, number>()
   /** Slots whose messages are handed over here. */
   #active: ReadonlySet<number> = new Set()
   #draining: ReadonlySet<number> = new Set()
   readonly #evicted = new Set<number>()
+  /** Slots that this node gave away: with the epoch since when it had had them. */
+  readonly #given = new Map<number, number>()
   /** Monotonic ms until which each stays. */
   readonly #kept = new Map<number, number>()
-  readonly #met = new Set<PeerId>()
-  readonly #silentSince = new Map<PeerId, number>()
-  #life = 0
-  #full = false
   #joinedAt = Infinity
   /** Asked after this node had said that it joins, and had heard of those who said so before it. */
   #question: Position | undefined
   #state: 'new' | 'open' | 'stopped' = 'new'
-  #ends: (() => void)[] = []
+  #unsubscribe: (() => void) | undefined
   #timer: Timer | undefined
   #running: Promise<void> | undefined
   #due = false
+  #wasFenced = false
 
   constructor(components: SlotKeeperComponents, init: SlotKeeperInit) {
+    const { channel, clock } = components
     this.#components = components
     this.#init = init
-    this.#hearing = new Hearing(components, init)
+    this.#roster = new Roster(components, {
+      self: init.self,
+      onChange: () => this.#membersChanged()
+    })
+    this.#hearing = new Hearing(components, {
+      self: init.self,
+      mayAnswer: () => this.#majority?.quorum.mayAnswer ?? true
+    })
     this.#takeover = new Takeover(
-      { clock: components.clock, hearing: this.#hearing },
-      { others: () => this.#others() }
+      { clock, hearing: this.#hearing },
+      {
+        others: () => this.#roster.others(),
+        quorum: () => this.#majority?.quorum,
+        // So that all know of it, whoever gave the slots.
+        confirm: async () => {
+          await channel.say('slots', encodeSlots(channel.state.slots))
+        }
+      }
     )
   }
 
@@ -84,47 +109,75 @@ export class SlotKeeper {
     return this.#active.size
   }
 
-  /** No other member is up. */
+  /** No other member is up, so that nobody is waited for. */
   get isAlone(): boolean {
-    for (const [peer, { standing }] of this.members()) {
-      if (peer !== this.#init.self && standing === 'live') return false
-    }
-    return true
+    return this.#majority === undefined && this.#roster.isAlone
+  }
+
+  /** A group with a majority does not hand over without one. */
+  get isFenced(): boolean {
+    return this.#majority?.quorum.isWhole === false
+  }
+
+  /** Greater at each change of a slot's owner, where the group works as a majority. */
+  fenceOf(slot: number): number | undefined {
+    if (this.#majority === undefined) return undefined
+    const tenure = this.#components.channel.state.slots.get(slot)
+    return tenure !== undefined && this.#isOwn(tenure) ? tenure.epoch : undefined
+  }
+
+  /** Was the slot taken from this node, which had it with that fence? */
+  hasLost(slot: number, fence: number | undefined): boolean {
+    return this.fenceOf(slot) !== fence && this.#given.get(slot) !== fence
   }
 
   /** Says that this node is a member. Rejects with what `Publisher.publish` rejects with. */
   async start(): Promise<void> {
-    const { channel, clock, directory } = this.#components
-    const { self } = this.#init
-    this.#life = Math.max(clock.now(), (channel.state.members.get(self)?.life ?? 0) + 1)
+    const { channel, clock } = this.#components
+    const { definition } = channel.state
+    const wasMember = this.#roster.begin()
     this.#state = 'open'
-    const started = clock.monotonic()
-    for (const peer of channel.state.members.keys()) {
-      this.#silentSince.set(peer, started)
-      this.#look(peer)
+    if (definition !== undefined && definition.majority > 0) {
+      this.#majority = this.#createMajority(definition.majority, wasMember)
     }
-    const look = ({ id }: { id: PeerId }): void => {
-      this.#look(id)
-      this.#membersChanged()
-    }
-    this.#ends = [
-      directory.events.on('up', look),
-      directory.events.on('suspect', look),
-      directory.events.on('down', look),
-      channel.events.on('changed', ({ kinds, publisher }) => {
-        // What it says is a sign of life, where nothing else is known of it.
-        this.#silentSince.set(publisher, clock.monotonic())
-        this.#look(publisher)
-        this.#hearing.answer()
-        if (kinds.has('member')) this.#membersChanged()
-        else if (this.#isWaiting || kinds.has('slots')) this.wake()
-      })
-    ]
-    await this.#say(true)
+    this.#unsubscribe = channel.events.on('changed', ({ kinds, publisher }) => {
+      this.#said(kinds, publisher)
+    })
+    await this.#roster.say()
+    this.#majority?.pulse.start()
     this.#joinedAt = clock.monotonic()
-    this.#timer = every(clock, TICK_MS, () => this.wake())
+    this.#timer = every(clock, TICK_MS, () => this.#tick())
     this.#introduce().catch((error: unknown) => this.#failed(error))
     this.wake()
+  }
+
+  #createMajority(size: number, wasMember: boolean): Majority {
+    const { life } = this.#roster
+    const onBeat = (): void => this.#beat()
+    const init = { self: this.#init.self, life, size, wasMember, onBeat }
+    const majority = new Majority(this.#components, init)
+    this.#roster.follow(majority.quorum)
+    return majority
+  }
+
+  #said(kinds: ReadonlySet<ValueKind>, publisher: PeerId): void {
+    this.#roster.heard(publisher)
+    if (kinds.has('slots')) this.#majority?.quorum.note(publisher)
+    this.#hearing.answer()
+    if (kinds.has('member')) this.#membersChanged()
+    else if (this.#isWaiting || kinds.has('slots')) this.wake()
+  }
+
+  #tick(): void {
+    this.#beat()
+    this.wake()
+  }
+
+  /** What waits for a majority may go on. */
+  #beat(): void {
+    this.#majority?.look()
+    this.#hearing.answer()
+    if (this.#takeover.isWaiting || this.isFenced !== this.#wasFenced) this.wake()
   }
 
   /**
@@ -143,14 +196,16 @@ export class SlotKeeper {
     const wasOpen = this.#state === 'open'
     this.#state = 'stopped'
     this.#timer?.cancel()
-    for (const end of this.#ends.splice(0)) end()
+    this.#unsubscribe?.()
+    this.#majority?.stop()
+    this.#roster.end()
     this.#active = new Set()
     await this.#running
     if (!wasOpen) return
     try {
       await this.#components.acknowledgements.flush()
       await this.#bequeath()
-      await this.#say(false)
+      await this.#roster.say()
     } catch (error) {
       if (!isSkeinError(error)) throw error
       this.#components.logger.warn({ err: error }, 'a group was left without a word: others wait')
@@ -171,32 +226,20 @@ export class SlotKeeper {
 
   /** This node takes nothing from members that want to be rid of slots, or does so again. */
   setFull(full: boolean): void {
-    if (this.#full === full || this.#state !== 'open') return
-    this.#full = full
-    this.#say(true).catch((error: unknown) => {
+    if (this.#state !== 'open' || !this.#roster.setFull(full)) return
+    this.#roster.say().catch((error: unknown) => {
       if (!isSkeinError(error)) throw error
     })
   }
 
-  /** Every member that is or was, this node included. */
   members(): Map<PeerId, MemberView> {
-    const { channel, clock, directory } = this.#components
-    const now = clock.monotonic()
-    const views = new Map<PeerId, MemberView>()
-    for (const [peer, { full, joined, life }] of channel.state.members) {
-      const signs = {
-        joined,
-        up: isUp(directory.get(peer)?.state),
-        met: this.#met.has(peer),
-        silentSince: this.#silentSince.get(peer) ?? now
-      }
-      if (peer !== this.#init.self)
-        views.set(peer, { life, full, standing: standingOf(signs, now) })
-    }
-    if (this.#state === 'open') {
-      views.set(this.#init.self, { life: this.#life, full: this.#full, standing: 'live' })
-    }
-    return views
+    return this.#roster.members()
+  }
+
+  /** Resolves when so many members have read what was said as may not lose it: another one, or a majority. */
+  async held(receipts: readonly Receipt[], timeoutMs: number): Promise<void> {
+    if (this.#majority === undefined) await this.#components.channel.held(receipts, timeoutMs)
+    else await this.#majority.held(receipts, timeoutMs)
   }
 
   /** Something that counts for the slots may have changed. */
@@ -213,15 +256,9 @@ export class SlotKeeper {
 
   /** Has this node heard of all members, and they of it? */
   get #mayClaim(): boolean {
+    if (this.isFenced) return false
     const isLate = this.#components.clock.monotonic() >= this.#joinedAt + ANSWER_MS
-    return isLate || this.#takeover.isHeard(this.#question)
-  }
-
-  /** Other members that are at work or may be. */
-  #others(): PeerId[] {
-    return [...this.members()]
-      .filter(([peer, { standing }]) => peer !== this.#init.self && standing !== 'ended')
-      .map(([peer]) => peer)
+    return (isLate && this.#majority === undefined) || this.#takeover.isHeard(this.#question)
   }
 
   /** Gives its slots to those to whom they are due without it: who is given one need not ask for it. */
@@ -229,7 +266,7 @@ export class SlotKeeper {
     const { channel } = this.#components
     const { self } = this.#init
     const members = this.members()
-    const live = this.#live(members).filter((peer) => peer !== self)
+    const live = liveOf(members).filter((peer) => peer !== self)
     const table = channel.state.slots.copy()
     let gives = false
     for (const [slot, tenure] of table.entries()) {
@@ -245,36 +282,26 @@ export class SlotKeeper {
   }
 
   #isOwn({ life, owner }: Tenure): boolean {
-    return owner === this.#init.self && life === this.#life
-  }
-
-  #live(members: ReadonlyMap<PeerId, MemberView>): PeerId[] {
-    return [...members].filter(([, { standing }]) => standing === 'live').map(([peer]) => peer)
-  }
-
-  #look(peer: PeerId): void {
-    const { directory } = this.#components
-    if (isUp(directory.get(peer)?.state)) this.#met.add(peer)
+    return owner === this.#init.self && life === this.#roster.life
   }
 
   #membersChanged(): void {
     this.#components.acknowledgements.membersChanged()
+    if (this.#majority?.quorum.isSurplus === true) this.#init.onSurplus()
     this.wake()
-  }
-
-  async #say(joined: boolean): Promise<void> {
-    const said = { life: this.#life, joined, full: this.#full }
-    await this.#components.channel.say('member', encodeMembership(said))
   }
 
   /** Brings what is handed over here in line with who has what. */
   #settle(): void {
     const { slots } = this.#components.channel.state
+    const { isFenced } = this
+    this.#wasFenced = isFenced
     const active = new Set<number>()
     for (const [slot, tenure] of slots.entries()) {
       if (tenure === undefined) continue
       if (!this.#isOwn(tenure)) this.#lose(slot, tenure.epoch)
-      else if (this.#isHeld(slot, tenure) && !this.#draining.has(slot)) active.add(slot)
+      else if (this.#isHeld(slot, tenure) && !this.#draining.has(slot) && !isFenced)
+        active.add(slot)
     }
     const before = this.#active
     this.#active = active
@@ -301,7 +328,7 @@ export class SlotKeeper {
   #taken(slots: ReadonlySet<number>): void {
     const now = this.#components.clock.monotonic()
     const { self } = this.#init
-    const ids = this.#live(this.members())
+    const ids = liveOf(this.members())
     for (const slot of slots) {
       if (desiredOwner(slot, ids) !== self) this.#kept.set(slot, now + KEEP_MS)
     }
@@ -335,7 +362,7 @@ export class SlotKeeper {
     for (const [slot, until] of this.#kept) if (until <= now) this.#kept.delete(slot)
     const plan = assign({
       self,
-      life: this.#life,
+      life: this.#roster.life,
       table: channel.state.slots,
       members: this.members(),
       isBusy,
@@ -345,7 +372,19 @@ export class SlotKeeper {
     })
     this.#draining = plan.draining
     this.#settle()
-    return plan
+    if (this.#majority === undefined) return plan
+    return this.isFenced ? NOTHING : { ...plan, claims: this.#reclaimed(plan) }
+  }
+
+  /** Where two took a slot at once, the one that has it takes it anew: the fence of a slot has one owner. */
+  #reclaimed({ claims, releases }: Assignment): ReadonlyMap<number, Tenure> {
+    const { slots } = this.#components.channel.state
+    const all = new Map(claims)
+    for (const [slot, tenure] of slots.entries()) {
+      if (tenure === undefined || !this.#isOwn(tenure) || !slots.isContested(slot)) continue
+      if (!releases.has(slot)) all.set(slot, { ...tenure, epoch: tenure.epoch + 1 })
+    }
+    return all
   }
 
   async #act({ claims, releases }: Assignment): Promise<void> {
@@ -360,6 +399,7 @@ export class SlotKeeper {
     const taken = changed(table, claims)
     const given = changed(table, releases)
     if (taken.size === 0 && given.size === 0) return
+    for (const [slot, { epoch }] of given) this.#given.set(slot, epoch - 1)
     this.#takeover.claim(taken)
     try {
       await channel.say('slots', encodeSlots(table))
@@ -370,6 +410,8 @@ export class SlotKeeper {
     this.#settle()
   }
 }
+
+const NOTHING: Assignment = { releases: new Map(), claims: new Map(), draining: new Set() }
 
 /** Puts into the table what it does not know better by now; those it put. */
 function changed(
@@ -383,8 +425,4 @@ function changed(
     if (table.put(slot, tenure)) put.set(slot, tenure)
   }
   return put
-}
-
-function isUp(state: string | undefined): boolean {
-  return state === 'up' || state === 'suspect'
 }

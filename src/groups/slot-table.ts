@@ -13,6 +13,8 @@ export interface Tenure {
 /** For each slot the newest tenure known. Two tables merge slot by slot: the later one counts. */
 export class SlotTable {
   readonly #tenures: (Tenure | undefined)[]
+  /** Epochs at which two had taken a slot, by slot. */
+  readonly #contested = new Map<number, number>()
 
   constructor(tenures: Iterable<Tenure | undefined> = []) {
     this.#tenures = [...tenures].slice(0, SLOTS)
@@ -24,9 +26,20 @@ export class SlotTable {
 
   /** False where the tenure known is as late. */
   put(slot: number, tenure: Tenure): boolean {
-    if (slot < 0 || slot >= SLOTS || !isLater(tenure, this.#tenures[slot])) return false
+    if (slot < 0 || slot >= SLOTS) return false
+    const known = this.#tenures[slot]
+    if (known?.epoch === tenure.epoch && !isSame(known, tenure)) {
+      this.#contested.set(slot, tenure.epoch)
+    }
+    if (!isLater(tenure, known)) return false
     this.#tenures[slot] = tenure
     return true
+  }
+
+  /** Has somebody else taken it at the epoch of the tenure known? */
+  isContested(slot: number): boolean {
+    const epoch = this.#tenures[slot]?.epoch
+    return epoch !== undefined && this.#contested.get(slot) === epoch
   }
 
   /** False where nothing changed. */
@@ -45,6 +58,10 @@ export class SlotTable {
   *entries(): IterableIterator<[number, Tenure | undefined]> {
     for (let slot = 0; slot < SLOTS; slot++) yield [slot, this.#tenures[slot]]
   }
+}
+
+function isSame(a: Tenure, b: Tenure): boolean {
+  return a.owner === b.owner && a.life === b.life
 }
 
 /** A total order, so that all who know the same tenures agree. */

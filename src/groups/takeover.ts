@@ -2,16 +2,21 @@ import type { Clock } from '../core/clock.ts'
 import type { PeerId } from '../mesh/contract.ts'
 import type { Hearing } from './hearing.ts'
 import type { Position } from './heard.ts'
+import type { Quorum } from './quorum.ts'
 import type { Tenure } from './slot-table.ts'
 
 export interface TakeoverComponents {
-  readonly hearing: Pick<Hearing, 'ask' | 'isBehind' | 'isHeardBy'>
+  readonly hearing: Pick<Hearing, 'ask' | 'covers' | 'isBehind' | 'isHeardBy'>
   readonly clock: Clock
 }
 
 export interface TakeoverInit {
   /** Other members that are at work or may be. */
   readonly others: () => readonly PeerId[]
+  /** Where a majority decides: nobody who does not answer is waited for no more, and all slots are claimed. */
+  readonly quorum: () => Pick<Quorum, 'hasAnswered'> | undefined
+  /** Says who has which slots, in this node's own words. */
+  readonly confirm: () => Promise<void>
 }
 
 /** Who does not answer is waited for so long, ms. */
@@ -23,6 +28,8 @@ interface Wait {
   readonly since: number
   /** Taken by this node's own word, which others may not know yet; else its owner gave it to this node. */
   readonly claimed: boolean
+  /** Said in this node's own words. */
+  said: boolean
   /** Asked after the claim. */
   question: Position | undefined
 }
@@ -49,14 +56,15 @@ export class Takeover {
 
   /** This node is about to say that it takes these. */
   claim(claims: ReadonlyMap<number, Tenure>): void {
-    for (const [slot, { epoch }] of claims) this.#wait(slot, epoch, true)
+    for (const [slot, { epoch }] of claims) this.#wait(slot, epoch, true).said = true
   }
 
   /** This node owns the slot since that epoch: may it hand over? */
   isClear(slot: number, epoch: number): boolean {
     let wait = this.#waits.get(slot)
-    if (wait?.epoch !== epoch) wait = this.#wait(slot, epoch, false)
-    const isLate = this.#components.clock.monotonic() - wait.since >= ANSWER_MS
+    if (wait?.epoch !== epoch) wait = this.#wait(slot, epoch, this.#init.quorum() !== undefined)
+    const isOver = this.#components.clock.monotonic() - wait.since >= ANSWER_MS
+    const isLate = isOver && this.#init.quorum() === undefined
     if (!isLate && !(wait.claimed ? this.isHeard(wait.question) : this.isRead)) return false
     this.#waits.delete(slot)
     return true
@@ -81,6 +89,8 @@ export class Takeover {
     if (waits.length === 0 || this.#asking) return
     this.#asking = true
     try {
+      if (waits.some(({ said }) => !said)) await this.#init.confirm()
+      for (const wait of waits) wait.said = true
       const question = await this.#components.hearing.ask()
       for (const wait of waits) wait.question = question
     } finally {
@@ -90,9 +100,13 @@ export class Takeover {
 
   /** Has everybody answered, and is all that they had read by then here? */
   isHeard(question: Position | undefined): boolean {
-    if (question === undefined || !this.isRead) return false
+    if (question === undefined) return false
     const { hearing } = this.#components
-    return this.#init.others().every((peer) => hearing.isHeardBy(peer, question))
+    const quorum = this.#init.quorum()
+    if (quorum !== undefined) {
+      return quorum.hasAnswered((peer) => hearing.isHeardBy(peer, question) && hearing.covers(peer))
+    }
+    return this.isRead && this.#init.others().every((peer) => hearing.isHeardBy(peer, question))
   }
 
   get isRead(): boolean {
@@ -101,7 +115,7 @@ export class Takeover {
 
   #wait(slot: number, epoch: number, claimed: boolean): Wait {
     const since = this.#components.clock.monotonic()
-    const wait: Wait = { epoch, since, claimed, question: undefined }
+    const wait: Wait = { epoch, since, claimed, said: false, question: undefined }
     this.#waits.set(slot, wait)
     return wait
   }

@@ -170,7 +170,8 @@ export class Engine implements Lifecycle {
     const readers = this.#readerComponents(decoder)
     this.subscriptions = new Subscriptions(readers, { self, name: init.name }, this.#emitters())
     const { stats } = this.subscriptions
-    const members = { ...readers, directory: this.mesh.directory, stats }
+    const { directory, ephemeral, sender } = this.mesh
+    const members = { ...readers, directory, ephemeral, sender, stats }
     this.groups = new Groups(members, { self }, this.#emitters())
     this.services = new Services(
       { ...components, directory: this.mesh.directory },

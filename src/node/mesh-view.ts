@@ -45,6 +45,7 @@ export interface MeshViewInit {
 
 /** What this node knows of all others, and tells them of itself: who is there, what they are called, how far they are. */
 export class MeshView implements Lifecycle {
+  readonly sender: EphemeralSender
   readonly ephemeral: EphemeralReceiver
   readonly directory: PeerDirectory
   readonly presence: Presence
@@ -59,6 +60,7 @@ export class MeshView implements Lifecycle {
     const { transport } = components
     const self: PeerId = transport.self.id
     const sender = new EphemeralSender(components)
+    this.sender = sender
     this.ephemeral = new EphemeralReceiver(components, emitters())
     this.directory = new PeerDirectory(components, { name, custodian }, emitters())
     const { directory } = this

@@ -207,6 +207,12 @@ function withDefaults(asked: z.output<typeof retention>): RetentionPolicy {
 const subscribeSchema = z.strictObject({
   durable: z.string().optional(),
   group: z.string().optional(),
+  onPartition: z
+    .union([
+      z.literal('available'),
+      z.strictObject({ majority: z.number().int().min(2).max(LIMITS.groupMajority) })
+    ])
+    .optional(),
   from: z
     .union([z.enum(['now', 'earliest', 'last']), z.date(), z.strictObject({ cursor: z.string() })])
     .optional(),

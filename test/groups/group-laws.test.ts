@@ -140,6 +140,7 @@ describe('groups: state', () => {
     filter: fc.constantFrom('orders/#', 'orders/+'),
     createdAt: fc.integer({ min: 1, max: 4 }),
     creator: peer,
+    majority: fc.nat({ max: 64 }),
     since: fc.oneof(fc.constant('all' as const), fc.integer({ min: 0, max: 9 })),
     base: fc
       .array(fc.tuple(log, fc.integer({ min: 1, max: 9 })), { maxLength: 3 })

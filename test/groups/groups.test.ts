@@ -326,6 +326,8 @@ describe.concurrent('groups: opening', { timeout: 60_000 }, () => {
     expect(code(() => a.group('jobs/#', 'x', { where: [] }))).toBe('ERR_OPTIONS')
     expect(code(() => a.group('jobs/#', 'x', { maxDeliveries: 3 }))).toBe('ERR_OPTIONS')
     expect(code(() => a.group('jobs/#', 'x', { from: 'last' }))).toBe('ERR_OPTIONS')
+    const majority = b.group('jobs/#', 'billing', { onPartition: { majority: 3 } })
+    await expect(majority.ready).rejects.toMatchObject({ code: 'ERR_SUBSCRIPTION_CONFLICT' })
     const { subscriptions } = a.engine
     const durable = { durable: 'billing' }
     expect(code(() => subscriptions.subscribe('jobs/#', durable))).toBe('ERR_SUBSCRIPTION_CONFLICT')
@@ -335,6 +337,25 @@ describe.concurrent('groups: opening', { timeout: 60_000 }, () => {
     })
     await subscriptions.subscribe('jobs/#', { durable: 'own' }).ready
     expect(code(() => a.group('jobs/#', 'own'))).toBe('ERR_SUBSCRIPTION_CONFLICT')
+  })
+
+  it('takes no more members than its majority counts', async (context) => {
+    const { expect } = context
+    const mesh = meshOf(context)
+    const [a, b, c] = (await mesh.nodes(3)) as [MeshNode, MeshNode, MeshNode]
+    const onPartition = { majority: 2 }
+    const team = new Team()
+    await team.join(a, 'a', { onPartition })
+    await team.join(b, 'b')
+    const third = c.group('jobs/#', 'billing')
+    const error = await new Promise<unknown>((resolve) => {
+      third.events.on('end', ({ error: reason }) => resolve(reason))
+    })
+    expect(error).toMatchObject({ code: 'ERR_SUBSCRIPTION_CONFLICT' })
+    await a.publishMany('jobs/new', 'm', 10)
+    await team.all(numbered('m', 10))
+    const [group] = await a.engine.groups.list()
+    expect(group).toMatchObject({ onPartition })
   })
 
   it('agrees on one group where two nodes make it at once', async (context) => {

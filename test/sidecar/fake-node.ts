@@ -278,6 +278,7 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
         options.ttlMs === undefined ? undefined : new Date(stored.time.getTime() + options.ttlMs),
       attempt,
       late: stored.late,
+      fence: undefined,
       cursor: `fake.${stored.offset + 1}`,
       json: <T>() => JSON.parse(Buffer.from(payload).toString()) as T,
       text: () => Buffer.from(payload).toString(),
