@@ -19,9 +19,7 @@ export const publisherOrder: Checker = (trace) => {
       if (event.group !== undefined) members.add(event.subscription)
     }
     if (event.kind === 'stopped' && event.how === 'power-loss') {
-      for (const [stream, { subscription }] of newest) {
-        if (nodeOf.get(subscription) === event.node) newest.delete(stream)
-      }
+      forget(newest, ({ subscription }) => nodeOf.get(subscription) === event.node)
     }
     if (event.kind !== 'handed' || members.has(event.subscription)) continue
     const { attempt, late, message, subscription } = event
@@ -40,6 +38,10 @@ export const publisherOrder: Checker = (trace) => {
     })
   }
   return violations
+}
+
+function forget<Value>(map: Map<string, Value>, isGone: (value: Value) => boolean): void {
+  for (const [key, value] of map) if (isGone(value)) map.delete(key)
 }
 
 /** Tells once of each message at each subscription. */
