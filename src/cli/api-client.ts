@@ -1,5 +1,10 @@
 import { Agent, request } from 'node:http'
-import type { IncomingHttpHeaders, IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import type {
+  ClientRequest,
+  IncomingHttpHeaders,
+  IncomingMessage,
+  OutgoingHttpHeaders
+} from 'node:http'
 import { SkeinError } from '../core/errors.ts'
 import type { ApiTarget } from './node-locator.ts'
 
@@ -96,12 +101,36 @@ export class ApiClient {
     return response
   }
 
+  /** Begins an exchange in both directions: resolves when the answer begins, with the request's body still to be written. */
+  async duplex(
+    method: string,
+    path: string,
+    options: Pick<CallOptions, 'headers' | 'signal'> = {}
+  ): Promise<{ outgoing: ClientRequest; response: IncomingMessage }> {
+    let outgoing: ClientRequest | undefined
+    const response = await this.#send(method, path, options, (open) => {
+      outgoing = open
+      open.flushHeaders()
+    })
+    const status = response.statusCode ?? 0
+    if (status >= 400 || outgoing === undefined) throw errorOf(status, await readAll(response))
+    return { outgoing, response }
+  }
+
   /** Closes kept connections. */
   close(): void {
     this.#agent.destroy()
   }
 
-  #send(method: string, path: string, options: CallOptions): Promise<IncomingMessage> {
+  #send(
+    method: string,
+    path: string,
+    options: CallOptions,
+    write = (outgoing: ClientRequest): void => {
+      // As bytes: a string would be joined with the headers, and both written as UTF-8.
+      outgoing.end(options.body === undefined ? undefined : Buffer.from(options.body))
+    }
+  ): Promise<IncomingMessage> {
     const { token, url } = this.#target
     return new Promise((resolve, reject) => {
       const outgoing = request(url + path, {
@@ -119,8 +148,7 @@ export class ApiClient {
           options.signal?.aborted ? (options.signal.reason as Error) : this.#unreachable(error)
         )
       )
-      // As bytes: a string would be joined with the headers, and both written as UTF-8.
-      outgoing.end(options.body === undefined ? undefined : Buffer.from(options.body))
+      write(outgoing)
     })
   }
 

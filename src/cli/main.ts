@@ -14,6 +14,7 @@ import { addSend } from './send.ts'
 import { addSim } from './sim.ts'
 import { addStart } from './start.ts'
 import { addStatus } from './status.ts'
+import { addStream } from './stream.ts'
 import { addSub } from './sub.ts'
 import { addSubscriptions } from './subscriptions.ts'
 import { endQuietlyOnClosedPipe, reportError, say } from './terminal.ts'
@@ -31,6 +32,7 @@ function createProgram(): Command {
   addSend(program)
   addRequest(program)
   addReply(program)
+  addStream(program)
   addHistory(program)
   addStatus(program)
   addSubscriptions(program)

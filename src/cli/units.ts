@@ -56,3 +56,12 @@ export function durationText(ms: number): string {
   const [unit, size] = SHOWN.find(([, least]) => ms >= least) ?? ['s', 1000]
   return `${Math.max(0, Math.floor(ms / size))} ${unit}`
 }
+
+const SIZES = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
+
+/** A number of bytes for people: `1.5 MiB`. */
+export function bytesText(bytes: number): string {
+  const power = Math.min(SIZES.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10))
+  const value = bytes / 1024 ** power
+  return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${SIZES[power]}`
+}

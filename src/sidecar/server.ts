@@ -19,6 +19,7 @@ import { addRequestRoute } from './request-route.ts'
 import { addSendRoutes } from './send-route.ts'
 import { addServiceRoutes } from './service-routes.ts'
 import { OPEN_ROUTES, addStatusRoutes } from './status-routes.ts'
+import { type RouteConfig, addStreamRoutes } from './stream-routes.ts'
 import { addSubscribeRoute } from './subscribe-route.ts'
 import { addSubscriptionRoutes } from './subscription-routes.ts'
 import { WebhookServices } from './webhook-services.ts'
@@ -59,6 +60,7 @@ const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^\/v1\/send\/[^/]+\/./, 'POST'],
   [/^\/v1\/request\/[^/]+$/, 'POST'],
   [/^\/v1\/services\/[^/]+$/, 'GET, PUT, DELETE'],
+  [/^\/v1\/streams\/[^/]+$/, 'POST, PUT'],
   [/^\/v1\/subscribe$/, 'GET'],
   [/^\/v1\/subscriptions$/, 'GET'],
   [/^\/v1\/subscriptions\/[^/]+$/, 'GET, PUT, DELETE'],
@@ -137,8 +139,8 @@ function answerBrokenRequest(fault: NodeJS.ErrnoException, socket: Socket): void
  * cut off, so that it cannot send for ever.
  */
 function limitRest(request: FastifyRequest): void {
-  const { raw } = request
-  if (raw.complete || raw.destroyed) return
+  const { raw, routeOptions } = request
+  if (raw.complete || raw.destroyed || (routeOptions.config as RouteConfig).isDuplex) return
   raw.resume()
   const timer = setTimeout(() => raw.socket.destroy(), REST_MS)
   timer.unref()
@@ -194,6 +196,7 @@ class HttpSidecar implements Sidecar {
     addSendRoutes(this.#app, { node, signal })
     addRequestRoute(this.#app, { node, signal })
     addServiceRoutes(this.#app, { services: this.#services, signal })
+    addStreamRoutes(this.#app, { node, signal })
     addSubscribeRoute(this.#app, { node, logger, subscriptions, signal })
     addSubscriptionRoutes(this.#app, { node, subscriptions, signal })
     addHistoryRoute(this.#app, { node, signal })

@@ -24,6 +24,7 @@ describe('cli usage', () => {
       'outbox',
       'request',
       'reply',
+      'stream',
       'history',
       'status',
       'peers',

@@ -14,6 +14,7 @@ import { addSend } from '../../src/cli/send.ts'
 import { addSim } from '../../src/cli/sim.ts'
 import { addStart } from '../../src/cli/start.ts'
 import { addStatus } from '../../src/cli/status.ts'
+import { addStream } from '../../src/cli/stream.ts'
 import { addSub } from '../../src/cli/sub.ts'
 import { addSubscriptions } from '../../src/cli/subscriptions.ts'
 import { codesOf, pageOf, rowsOf, sectionOf } from './tables.ts'
@@ -27,6 +28,7 @@ const adders = {
   addSend,
   addRequest,
   addReply,
+  addStream,
   addHistory,
   addStatus,
   addSubscriptions,
@@ -37,6 +39,9 @@ const adders = {
   addSim
 }
 
+/** Commands that do nothing by themselves. */
+const PARENTS = new Set(['skein key', 'skein dlq', 'skein stream'])
+
 /** Every command that does something, by its whole name. */
 function commands(): Map<string, Command> {
   const program = new Command('skein')
@@ -45,7 +50,7 @@ function commands(): Map<string, Command> {
   const visit = (command: Command, name: string): void => {
     for (const sub of command.commands) {
       const full = `${name} ${sub.name()}`
-      if (full !== 'skein key' && full !== 'skein dlq') found.set(full, sub)
+      if (!PARENTS.has(full)) found.set(full, sub)
       visit(sub, full)
     }
   }

@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto'
+import { Transform } from 'node:stream'
+import type { TransformCallback } from 'node:stream'
+import { SkeinError } from '../core/errors.ts'
+
+/** SHA-256. */
+const DIGEST_BYTES = 32
+
+interface DigestInit {
+  /** Told how many bytes of the payload have passed. */
+  readonly onBytes: (bytes: number) => void
+}
+
+/** Passes bytes on, and behind them their digest. */
+export class DigestAppender extends Transform {
+  readonly #hash = createHash('sha256')
+  readonly #init: DigestInit
+  #bytes = 0
+  /** Of what passed, in hex, when it has ended. */
+  digest = ''
+
+  constructor(init: DigestInit) {
+    super()
+    this.#init = init
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  override _transform(chunk: Buffer, _encoding: string, done: TransformCallback): void {
+    this.#hash.update(chunk)
+    this.#bytes += chunk.length
+    this.#init.onBytes(this.#bytes)
+    done(null, chunk)
+  }
+
+  override _flush(done: TransformCallback): void {
+    const digest = this.#hash.digest()
+    this.digest = digest.toString('hex')
+    done(null, digest)
+  }
+}
+
+/** Passes bytes on but for the digest behind them; fails with ERR_STREAM at the end where that is another one. */
+export class DigestChecker extends Transform {
+  readonly #hash = createHash('sha256')
+  readonly #init: DigestInit
+  /** What may be the digest. */
+  #tail = Buffer.alloc(0)
+  #bytes = 0
+  digest = ''
+
+  constructor(init: DigestInit) {
+    super()
+    this.#init = init
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  override _transform(chunk: Buffer, _encoding: string, done: TransformCallback): void {
+    const all = this.#tail.length === 0 ? chunk : Buffer.concat([this.#tail, chunk])
+    const end = Math.max(0, all.length - DIGEST_BYTES)
+    this.#tail = Buffer.from(all.subarray(end))
+    const payload = all.subarray(0, end)
+    this.#hash.update(payload)
+    this.#bytes += payload.length
+    this.#init.onBytes(this.#bytes)
+    if (payload.length > 0) this.push(payload)
+    done()
+  }
+
+  override _flush(done: TransformCallback): void {
+    this.digest = this.#hash.digest('hex')
+    const expected = this.#tail.toString('hex')
+    if (this.digest === expected) {
+      done()
+      return
+    }
+    const text = `the bytes that came are not those that were sent: SHA-256 ${this.digest}, not ${expected}`
+    done(new SkeinError('ERR_STREAM', text))
+  }
+}
