@@ -39,11 +39,14 @@ export function assertRunnable({ handlers = {}, scenario }: RunInit, tier: Tier)
   )
 }
 
-function notReal({ faults, nodes }: Scenario): string | undefined {
+function notReal({ faults, network, nodes }: Scenario): string | undefined {
   const fault = faults.find(({ kind }) => NOT_REAL[kind] !== undefined)
   if (fault !== undefined) {
     const why = NOT_REAL[fault.kind] ?? ''
     return `the fault '${fault.kind}' at ${fault.atMs / 1000} s cannot be injected into real processes: ${why}`
+  }
+  if (network.announcements === 'neighbours') {
+    return `'announcements: neighbours' cannot be had of real processes: they announce themselves to the whole mesh`
   }
   const broken = nodes.map(nodeProblem).find((problem) => problem !== undefined)
   return broken === undefined ? undefined : `${broken} cannot be given to a real process`

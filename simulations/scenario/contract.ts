@@ -39,6 +39,8 @@ export interface NetworkBase {
   readonly jitterMs: number
   /** Undefined = without limit. */
   readonly bytesPerSecond: number | undefined
+  /** Who hears what a node announces of itself. */
+  readonly announcements: 'mesh' | 'neighbours'
 }
 
 /** Every selected node publishes like this. */

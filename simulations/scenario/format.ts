@@ -30,7 +30,8 @@ export function formatScenario(scenario: Scenario, comment?: string): string {
     network: compact({
       latency: formatDuration(network.latencyMs),
       jitter: formatDuration(network.jitterMs),
-      bandwidth: network.bytesPerSecond && formatBandwidth(network.bytesPerSecond)
+      bandwidth: network.bytesPerSecond && formatBandwidth(network.bytesPerSecond),
+      announcements: network.announcements === 'neighbours' ? 'neighbours' : undefined
     }),
     workload: {
       publishers: scenario.publishers.map((load) => publisherFields(load, endMs)),

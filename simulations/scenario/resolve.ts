@@ -28,7 +28,8 @@ export function resolveScenario(
     network: {
       latencyMs: raw.network.latency,
       jitterMs: raw.network.jitter,
-      bytesPerSecond: raw.network.bandwidth
+      bytesPerSecond: raw.network.bandwidth,
+      announcements: raw.network.announcements
     },
     publishers: publishers.map(({ from, until, rate, ttl, ...load }) => ({
       nodes: load.nodes,

@@ -197,7 +197,8 @@ export const document = strict({
   network: strict({
     latency: duration.default(1),
     jitter: duration.default(0),
-    bandwidth: bandwidth.optional()
+    bandwidth: bandwidth.optional(),
+    announcements: oneOf('mesh', 'neighbours').default('mesh')
   }).prefault({}),
   workload: strict({
     publishers: listOf(publisher).default([]),

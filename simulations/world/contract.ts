@@ -81,6 +81,8 @@ export interface VirtualNetworkInit {
   readonly bytesPerSecond?: number | undefined
   /** A node connects to so many, and lets itself be called by a quarter more. Default PEERS, as every node. */
   readonly neighbours?: number | undefined
+  /** Who hears the announcements of a node; default everyone. */
+  readonly announcements?: 'mesh' | 'neighbours'
 }
 
 export interface WorldComponents {

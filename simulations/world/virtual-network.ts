@@ -37,6 +37,7 @@ class Network implements VirtualNetwork, VirtualWires {
   readonly #impairments: Impairments
   readonly #neighbours: number
   readonly #neighboursMost: number
+  readonly #keepsAnnouncements: boolean
   /** The latest life of each. */
   readonly #lives = new Map<PeerId, VirtualTransport>()
   readonly #running = new Map<PeerId, VirtualTransport>()
@@ -52,6 +53,7 @@ class Network implements VirtualNetwork, VirtualWires {
     const { bytesPerSecond, jitterMs = JITTER_MS, latencyMs = LATENCY_MS } = init
     this.#neighbours = init.neighbours ?? PEERS
     this.#neighboursMost = Math.round((this.#neighbours * PEERS_MAX) / PEERS)
+    this.#keepsAnnouncements = init.announcements === 'neighbours'
     this.#impairments = new Impairments({ latencyMs, jitterMs, bytesPerSecond })
   }
 
@@ -66,7 +68,13 @@ class Network implements VirtualNetwork, VirtualWires {
   }): Transport {
     const transport = new VirtualTransport(
       { clock, random: this.#random, wires: this },
-      { name, privateKey, neighbours: this.#neighbours, neighboursMost: this.#neighboursMost }
+      {
+        name,
+        privateKey,
+        neighbours: this.#neighbours,
+        neighboursMost: this.#neighboursMost,
+        keepsAnnouncements: this.#keepsAnnouncements
+      }
     )
     this.#lives.set(transport.self.id, transport)
     return transport

@@ -32,6 +32,7 @@ import type { NodeClock } from './contract.ts'
 import { Endpoint } from './endpoint.ts'
 import { GossipMesh } from './gossip-mesh.ts'
 import type { Pipe } from './pipe.ts'
+import { keepingAnnouncements } from './kept-announcements.ts'
 import { plainFrame } from './shared-records.ts'
 import { Silence } from './silence.ts'
 import type {
@@ -64,6 +65,7 @@ export class VirtualTransport implements Transport {
   readonly #random: Random
   readonly #wires: VirtualWires
   readonly #most: number
+  readonly #keepsAnnouncements: boolean
   readonly #links = new Map<PeerId, Link>()
   /** By channel, until one of them changes. */
   readonly #members = new Map<string, readonly PeerId[]>()
@@ -87,6 +89,7 @@ export class VirtualTransport implements Transport {
     this.#wires = components.wires
     this.name = init.name
     this.#most = init.neighboursMost
+    this.#keepsAnnouncements = init.keepsAnnouncements
     this.self = new Identity(init.privateKey)
     this.address = `/virtual/${init.name}/p2p/${this.self.id}`
     this.events = new Emitter((error) => {
@@ -204,7 +207,8 @@ export class VirtualTransport implements Transport {
   }
 
   onFrame(handler: (frame: ReceivedFrame) => Verdict | Promise<Verdict>): void {
-    this.#dissemination.handler = this.gossip.following(handler)
+    const judge = this.#keepsAnnouncements ? keepingAnnouncements(handler) : handler
+    this.#dissemination.handler = this.gossip.following(judge)
   }
 
   broadcast(channel: string, frame: Frame): void {

@@ -33,4 +33,6 @@ export interface VirtualTransportInit {
   readonly neighbours: number
   /** Takes calls until it has so many. */
   readonly neighboursMost: number
+  /** Announcements of its neighbours go no further. */
+  readonly keepsAnnouncements: boolean
 }

@@ -30,6 +30,13 @@ describe('scenario format', () => {
     expect(scenario.expect).toMatchObject({ noLoss: true, convergeWithinMs: undefined })
   })
 
+  it('reads who hears announcements', () => {
+    expect(parse(base).network.announcements).toBe('mesh')
+    const yaml = `${base}network: { announcements: neighbours }\n`
+    expect(parse(yaml).network.announcements).toBe('neighbours')
+    expect(failure(`${base}network: { announcements: few }\n`).message).toMatch(/mesh.*neighbours/)
+  })
+
   it('names nodes by lists, groups and counts', () => {
     const { nodes } = parse(
       'description: x\nend: 1s\nnodes: [a, { name: w, count: 2, custodian: true }, { count: 2 }]\n'

@@ -17,7 +17,7 @@ const NODE = {
 it('simulations: what a full disk does not take is not asked for again and again', async () => {
   const world = createWorld({
     random: (part) => seededRandom(part.length),
-    network: { latencyMs: 1, jitterMs: 1, bytesPerSecond: undefined }
+    network: { latencyMs: 1, jitterMs: 1, bytesPerSecond: undefined, announcements: 'mesh' }
   })
   const start = (name: string, seed: number): SimulatedNode => {
     const node = new SimulatedNode(

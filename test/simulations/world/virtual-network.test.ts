@@ -10,6 +10,7 @@ import { createVirtualTime } from '../../../simulations/world/virtual-time.ts'
 import { seededRandom } from '../../../src/core/random.ts'
 import type { Transport } from '../../../src/mesh/contract.ts'
 import { PEERS, PEERS_MAX } from '../../../src/mesh/neighbourhood.ts'
+import { PRESENCE_CHANNEL } from '../../../src/wire/presence.ts'
 import { frame, numberOf } from '../../mesh/harness.ts'
 import { transportSuite } from '../../mesh/transport-suite.ts'
 import { pumpedNet } from './pumped-net.ts'
@@ -251,5 +252,19 @@ describe('simulations: virtual network', () => {
     trial.send(0, 1)
     await trial.run(5000)
     expect(trial.arrived.slice(1).every((arrived) => arrived.length === 1)).toBe(true)
+  })
+
+  it('leaves announcements with neighbours where it is told to, and nothing else', async () => {
+    const trial = await new Trial(1, { neighbours: 4, announcements: 'neighbours' }).start(20)
+    const [first] = trial.nodes
+    for (const node of trial.nodes) node.join(PRESENCE_CHANNEL)
+    await trial.run(2000)
+    first?.broadcast(PRESENCE_CHANNEL, frame(1, 200))
+    trial.send(0, 2)
+    await trial.run(5000)
+    const heard = [...trial.nodes.keys()].filter((at) => trial.numbers(at).includes(1))
+    expect(heard).toEqual([...trial.nodes.keys()].filter((at) => trial.connected(0, at)))
+    expect(heard.length).toBeLessThan(trial.nodes.length - 1)
+    expect(trial.arrived.slice(1).every((_, at) => trial.numbers(at + 1).includes(2))).toBe(true)
   })
 })
