@@ -1,8 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import type { ChildProcess } from 'node:child_process'
+import { describe, expect, it } from 'vitest'
 import { MIB } from '../../src/core/limits.ts'
+import { rawTransfer, startScript } from './raw-transfer.ts'
 import { full } from './skein-process.ts'
 import type { Transfer } from './stream-node.ts'
 
@@ -10,34 +9,10 @@ const BYTES = full ? 2048 * MIB : 16 * MIB
 /** What a process may grow by between a quarter of the transfer and its end, MiB: garbage that waits to be collected. */
 const GROWTH = 96
 
-/** A script of this folder as a process, whose output is read line by line. */
-function start(script: string, ...args: readonly string[]): [ChildProcess, () => Promise<string>] {
-  const path = fileURLToPath(new URL(script, import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', path, ...args], {
-    stdio: ['ignore', 'pipe', 'inherit']
-  })
-  onTestFinished(() => void child.kill('SIGKILL'))
-  const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
-  const line = async (): Promise<string> => {
-    const { done, value } = await lines.next()
-    if (done === true) throw new Error(`${script} ${args.join(' ')} ended without a word`)
-    return value as string
-  }
-  return [child, line]
-}
-
 const mbPerSecond = (ms: number): number => Math.round(BYTES / 1000 / ms)
 
-async function rawTransfer(): Promise<number> {
-  const [receiver, address] = start('./split-raw-stream.ts', 'receive')
-  const [, ms] = start('./split-raw-stream.ts', 'send', await address(), String(BYTES))
-  const took = Number(await ms())
-  receiver.kill('SIGKILL')
-  return took
-}
-
 async function receiverOf(): Promise<[ChildProcess, string, () => Promise<string>]> {
-  const [receiver, line] = start('./stream-node.ts', 'receive')
+  const [receiver, line] = startScript('./stream-node.ts', 'receive')
   const { address } = JSON.parse(await line()) as { address: string }
   return [receiver, address, line]
 }
@@ -46,7 +21,7 @@ describe('streams: a large transfer between two processes', () => {
   it('arrives whole, and neither process grows', async () => {
     const [receiver, address, received] = await receiverOf()
     const transfer = async (hash: string): Promise<[Transfer, Transfer]> => {
-      const [, sent] = start('./stream-node.ts', 'send', address, String(BYTES), hash)
+      const [, sent] = startScript('./stream-node.ts', 'send', address, String(BYTES), hash)
       await sent()
       return [JSON.parse(await sent()) as Transfer, JSON.parse(await received()) as Transfer]
     }
@@ -59,7 +34,7 @@ describe('streams: a large transfer between two processes', () => {
     if (!full) return
     const [plain] = await transfer('plain')
     receiver.kill('SIGKILL')
-    const rawMs = await rawTransfer()
+    const rawMs = await rawTransfer(BYTES)
     process.stdout.write(
       `${BYTES / MIB} MiB on a byte stream: ${mbPerSecond(plain.ms)} MB/s, with SHA-256 at both ends ` +
         `${mbPerSecond(near.ms)} MB/s; on a raw encrypted stream: ${mbPerSecond(rawMs)} MB/s; resident memory ` +
@@ -70,11 +45,11 @@ describe('streams: a large transfer between two processes', () => {
   it('fails at the sender when the receiver is killed, and at the receiver when the sender is', async () => {
     const endless = String(2 ** 50)
     const [receiver, address, received] = await receiverOf()
-    const [sender, sent] = start('./stream-node.ts', 'send', address, endless, 'plain')
+    const [sender, sent] = startScript('./stream-node.ts', 'send', address, endless, 'plain')
     await sent()
     sender.kill('SIGKILL')
     expect(JSON.parse(await received())).toMatchObject({ code: 'ERR_STREAM' })
-    const [, again] = start('./stream-node.ts', 'send', address, endless, 'plain')
+    const [, again] = startScript('./stream-node.ts', 'send', address, endless, 'plain')
     await again()
     receiver.kill('SIGKILL')
     expect(JSON.parse(await again())).toMatchObject({ code: 'ERR_STREAM' })
