@@ -256,8 +256,7 @@ async function bornAtOrAbove(
     limit: 1
   }
   const [entry] = await level.iterator(range).all()
-  const row = entry === undefined ? undefined : decodeRecordRow(entry[1])
-  return entry === undefined || row === undefined
-    ? undefined
-    : { from: keyNumber(entry[0]), bornAt: row.bornAt }
+  if (entry === undefined) return undefined
+  // What cannot be read may be young: a read finds out, and has it fetched again.
+  return { from: keyNumber(entry[0]), bornAt: decodeRecordRow(entry[1])?.bornAt ?? Infinity }
 }

@@ -111,6 +111,23 @@ describe('store faults', () => {
     }
   })
 
+  it('damage: a record whose time cannot be read is not taken for the end of its log', async () => {
+    const disk = new FaultyDisk()
+    const clock = stillClock(1_000)
+    const store = await openStore(disk, { clock })
+    const author = new Author()
+    const records = author.many(5)
+    await append(store, records.slice(0, 2))
+    clock.move(1_000)
+    await append(store, records.slice(2))
+    await flip(disk, author.ref, 3, 3)
+    // Without it a neighbour would be told that all of the log is too old, and give up what is young.
+    expect(await store.seekLog(author.ref, 2_000)).toBe(3)
+    expect(await store.seekLog(author.ref, 2_000, 3)).toBe(3)
+    expect(await store.seekLog(author.ref, 1_000)).toBe(1)
+    await store.stop()
+  })
+
   it('damage: what every subscription had read is fetched again and not delivered again', async () => {
     const disk = new FaultyDisk()
     const store = await openStore(disk)
