@@ -5,6 +5,7 @@ import { VERSION } from '../core/version.ts'
 import { addBench } from './bench.ts'
 import { addDlq } from './dlq.ts'
 import { addDoctor } from './doctor.ts'
+import { addGroups } from './groups.ts'
 import { addHistory } from './history.ts'
 import { addKey } from './key.ts'
 import { addPub } from './pub.ts'
@@ -36,6 +37,7 @@ function createProgram(): Command {
   addHistory(program)
   addStatus(program)
   addSubscriptions(program)
+  addGroups(program)
   addDlq(program)
   addKey(program)
   addDoctor(program)

@@ -7,6 +7,7 @@ export interface ReceivedEvent {
   readonly skeinid: string
   readonly skeintopic: string
   readonly skeinattempt: number
+  readonly skeinfence?: number
   readonly skeinlate?: boolean
   readonly skeinheaders?: string
   readonly source: string
@@ -58,6 +59,7 @@ export function jsonLine(event: ReceivedEvent): string {
     sequence: Number(event.sequence),
     time: event.time,
     attempt: event.skeinattempt,
+    fence: event.skeinfence,
     late: event.skeinlate
   })}\n`
 }

@@ -17,6 +17,8 @@ import { parseCount, parseDuration, usageError } from './units.ts'
 
 interface SubOptions extends ClientOptions {
   readonly durable?: string
+  readonly group?: string
+  readonly onPartition?: string
   readonly from?: string
   readonly raw?: boolean
   readonly count?: string
@@ -50,6 +52,11 @@ class Subscriber {
     this.#signal = signal
     this.#left =
       options.count === undefined ? Number.POSITIVE_INFINITY : parseCount(options.count, '--count')
+  }
+
+  /** Under what it acknowledges; undefined where nothing has to be. */
+  get #name(): string | undefined {
+    return this.#options.durable ?? this.#options.group
   }
 
   /** Messages still wanted. */
@@ -109,14 +116,14 @@ class Subscriber {
   }
 
   #query(): string {
-    const { durable, from, maxInFlight, onGap, where } = this.#options
+    const { durable, from, group, maxInFlight, onGap, onPartition, where } = this.#options
     const query = new URLSearchParams({ filter: this.#filter, data: 'base64' })
-    const begin = durable === undefined ? (this.#since ?? from) : from
+    const begin = this.#name === undefined ? (this.#since ?? from) : from
     if (begin !== undefined) query.set('from', begin)
-    if (durable !== undefined) {
-      query.set('durable', durable)
-      query.set('ack', 'manual')
-    }
+    if (durable !== undefined) query.set('durable', durable)
+    if (group !== undefined) query.set('group', group)
+    if (onPartition !== undefined) query.set('onPartition', onPartition)
+    if (this.#name !== undefined) query.set('ack', 'manual')
     if (maxInFlight !== undefined) query.set('maxInFlight', maxInFlight)
     else if (durable !== undefined) query.set('maxInFlight', String(MAX_IN_FLIGHT))
     if (onGap !== undefined) query.set('onGap', onGap)
@@ -125,8 +132,8 @@ class Subscriber {
   }
 
   async #consume(client: ApiClient, response: IncomingMessage): Promise<void> {
-    const { durable } = this.#options
-    const acknowledger = durable === undefined ? undefined : new Acknowledger(client, durable)
+    const name = this.#name
+    const acknowledger = name === undefined ? undefined : new Acknowledger(client, name)
     // The node takes back what is not acknowledged when the stream ends: so the acknowledgements go first.
     const end = async (): Promise<void> => {
       await acknowledger?.flush().catch((error: unknown) => {
@@ -167,7 +174,7 @@ class Subscriber {
     for (const { event, id, data } of events) {
       if (event === 'message' && messages.length < this.#left) {
         messages.push(JSON.parse(data) as ReceivedEvent)
-        if (this.#options.durable === undefined) this.#cursor = id
+        if (this.#name === undefined) this.#cursor = id
       } else if (event !== 'message') this.#note(event, data)
     }
     return messages
@@ -238,6 +245,14 @@ export function addSub(program: Command): void {
         'topic filter, like orders/#, or @me/# for what was sent to the node (quote it)'
       )
       .option('--durable <name>', "the node's own cursor: go on where this name left off")
+      .option(
+        '--group <name>',
+        'share the messages with all members of this work group in the mesh'
+      )
+      .option(
+        '--on-partition <what>',
+        'with --group, when it is made: available (default), or majority=<members>'
+      )
       .option('--from <start>', 'now (default), earliest, last, a time, or cursor:<cursor>')
       .option(
         '--where <json>',
@@ -249,7 +264,7 @@ export function addSub(program: Command): void {
       .option('--max-in-flight <n>', 'messages printed and not yet acknowledged, at most')
       .option(
         '--on-gap <what>',
-        'with --durable: wait (default) for missing messages, or skip them'
+        'with --durable or --group: wait (default) for missing messages, or skip them'
       )
   ).action((filter: string, options: SubOptions) => sub(filter, options))
 }

@@ -6,6 +6,7 @@ import type { Receipt } from '../replication/batch.ts'
 import type { Publisher } from '../replication/publisher.ts'
 import type { JournalEntry, Store } from '../store/contract.ts'
 import { decodeMessages } from '../wire/body.ts'
+import type { HybridTime } from '../wire/hybrid-clock.ts'
 import { FLAGS } from '../wire/record.ts'
 import { Heard } from './heard.ts'
 import { GroupState } from './group-state.ts'
@@ -26,6 +27,8 @@ export interface GroupChannelInit {
 export interface GroupChannelEvents {
   /** Somebody, this node included, said something new. */
   changed: { kinds: ReadonlySet<ValueKind>; publisher: PeerId }
+  /** The group was forgotten: nothing that was said before counts. */
+  forgotten: Record<never, never>
 }
 
 /** Read from the journal at once. */
@@ -34,7 +37,7 @@ const READ_BYTES = 256 * KIB
 /** What the members of one group say, as it stands in the group's channel on this node. */
 export class GroupChannel {
   readonly channel: string
-  readonly state = new GroupState()
+  state = new GroupState()
   /** How far it has been read, by publisher. */
   readonly heard = new Heard()
   /** When the definition that counts was made, by this node's clock, ms. */
@@ -42,6 +45,9 @@ export class GroupChannel {
   readonly #components: GroupChannelComponents
   readonly #init: GroupChannelInit
   readonly #emitter: Emitter<GroupChannelEvents>
+  #isRead = false
+  /** Up to here nothing counts. */
+  #forgottenAt: HybridTime | undefined
   #unsubscribe: (() => void) | undefined
 
   constructor(components: GroupChannelComponents, init: GroupChannelInit) {
@@ -63,6 +69,22 @@ export class GroupChannel {
     this.#unsubscribe = store.events.on('journal', ({ channel, entries }) => {
       if (channel === this.channel) for (const entry of entries) this.#take(entry)
     })
+    for (;;) {
+      const before = this.#forgottenAt
+      await this.#readAll()
+      // What was read before that is read again, for it may not count.
+      if (before === this.#forgottenAt) break
+    }
+    this.#isRead = true
+  }
+
+  /** It was forgotten, and there is no newer one of its name. */
+  get isForgotten(): boolean {
+    return this.#forgottenAt !== undefined && this.state.definition === undefined
+  }
+
+  async #readAll(): Promise<void> {
+    const { store } = this.#components
     const { first, next } = store.journal(this.channel)
     for (let offset = first; offset < next && this.#unsubscribe !== undefined;) {
       const entries = await store.readJournal(this.channel, offset, { maxBytes: READ_BYTES })
@@ -105,12 +127,14 @@ export class GroupChannel {
   #read({ bornAt, record }: JournalEntry): Set<ValueKind> {
     const kinds = new Set<ValueKind>()
     if (record === undefined || (record.header.flags & FLAGS.control) !== 0) return kinds
-    const { count, publisher } = record.header
+    const { count, publisher, time } = record.header
     try {
       for (const { key, payload, suffix } of decodeMessages(record.body, count)) {
+        if (this.#forgottenAt !== undefined && !isAfter(time, this.#forgottenAt)) continue
         const kind = this.state.apply({ publisher, suffix, key, payload })
         if (kind === undefined) continue
         kinds.add(kind)
+        if (kind === 'forgotten') this.#forget(time)
         if (kind === 'definition') this.definedAt = bornAt
       }
     } catch (error) {
@@ -122,4 +146,15 @@ export class GroupChannel {
     }
     return kinds
   }
+
+  #forget(time: HybridTime): void {
+    this.#forgottenAt = time
+    this.state = new GroupState()
+    this.definedAt = 0
+    if (this.#isRead) this.#emitter.emit('forgotten', {})
+  }
+}
+
+function isAfter(a: HybridTime, b: HybridTime): boolean {
+  return a.ms === b.ms ? a.counter > b.counter : a.ms > b.ms
 }

@@ -67,6 +67,8 @@ export class GroupState {
         return this.#member(publisher, decodeMembership(payload))
       case 'slots':
         return this.slots.merge(decodeSlots(payload))
+      case 'forgotten':
+        return true
       case 'heard':
         return this.#hearing(publisher, decodeHearing(payload))
       case 'acks': {

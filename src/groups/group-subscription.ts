@@ -191,6 +191,11 @@ export class GroupSubscription implements Subscription, MessageOwner {
 
   // ---- the registry's side ----
 
+  /** Somebody forgot the group. */
+  forgotten(): void {
+    this.#fail(unknown(this.group))
+  }
+
   hasLane(channel: string): boolean {
     return this.#intake.hasLane(channel)
   }
@@ -373,6 +378,12 @@ export class GroupSubscription implements Subscription, MessageOwner {
 /** Another member took it over before the acknowledgement was known, and hands it over, too, unless it heard of it in time. */
 function taken(id: string): SkeinError {
   return new SkeinError('ERR_MESSAGE_UNKNOWN', `the message ${id} belongs to another member now`)
+}
+
+export function unknown(name: string): SkeinError {
+  return new SkeinError('ERR_SUBSCRIPTION_UNKNOWN', `there is no group '${name}'`, {
+    details: { name }
+  })
 }
 
 function surplus(name: string): SkeinError {

@@ -31,7 +31,7 @@ export function groupOf(channel: string): string | undefined {
 }
 
 /** What a member can say, each as a last value under its own PeerId. */
-const KINDS = ['definition', 'member', 'slots', 'acks', 'heard'] as const
+const KINDS = ['definition', 'member', 'slots', 'acks', 'heard', 'forgotten'] as const
 export type ValueKind = (typeof KINDS)[number]
 
 export function valueTopic(

@@ -22,7 +22,7 @@ import { type ParsedFilter, parseFilter, topicMatches } from '../wire/topic.ts'
 import type { GroupStatus } from './contract.ts'
 import { GroupChannel } from './group-channel.ts'
 import { conflict, GroupOpening } from './group-opening.ts'
-import { GroupSubscription } from './group-subscription.ts'
+import { GroupSubscription, unknown } from './group-subscription.ts'
 import { statusOf } from './group-status.ts'
 import { encodeMembership, groupChannel, groupOf } from './group-values.ts'
 
@@ -53,6 +53,8 @@ export interface GroupsInit {
 export interface GroupsEvents {
   /** A group was registered on this node. */
   registered: { name: string }
+  /** A group is registered on this node no more. */
+  unregistered: { name: string }
   /** A group is consumed on this node, or no more. */
   changed: { names: readonly string[] }
 }
@@ -78,6 +80,7 @@ export class Groups {
   readonly #init: GroupsInit
   readonly #emitter: Emitter<GroupsEvents>
   readonly #known = new Map<string, Known>()
+  readonly #forgetting = new Map<string, Promise<void>>()
   #timer: Timer | undefined
   #tidying: Promise<void> = Promise.resolve()
   #stopped = false
@@ -113,6 +116,10 @@ export class Groups {
     }
     interests.onChannel((channel) => this.#discovered(channel))
     await Promise.all([...this.#known.values()].map(({ read }) => read))
+    for (const [name, { channel }] of this.#known) {
+      // There was no time to let go of it.
+      if (channel.isForgotten) this.#forgotten(name, channel)
+    }
     this.#tidy()
     this.#timer = every(clock, TIDY_MS, () => this.#tidy())
   }
@@ -197,6 +204,35 @@ export class Groups {
     return statuses.toSorted((a, b) => (a.name < b.name ? -1 : 1))
   }
 
+  /**
+   * Ends a group in the whole mesh, with all that is known of what was done: who opens one of that name makes a new one.
+   * Nodes that are off hear of it later. Rejects with ERR_SUBSCRIPTION_UNKNOWN, with ERR_SUBSCRIPTION_IN_USE while a
+   * member is at work, and with what `Publisher.publish` rejects with.
+   */
+  async forget(name: string): Promise<void> {
+    const status = (await this.list()).find((group) => group.name === name)
+    if (status === undefined) throw unknown(name)
+    const busy = status.members.filter(({ state }) => state === 'live')
+    if (status.open || busy.length > 0) {
+      const nodes = busy.map(({ node, peerId }) => node ?? peerId)
+      throw new SkeinError(
+        'ERR_SUBSCRIPTION_IN_USE',
+        `the group '${name}' has members at work (${nodes.join(', ')}); stop them first`,
+        { details: { name } }
+      )
+    }
+    // So that others hear of it; it is left again a while later.
+    const release = this.#components.membership.hold(groupChannel(name), 'all')
+    try {
+      const { self } = this.#init
+      const channel = new GroupChannel(this.#components, { name, self })
+      await channel.say('forgotten', Buffer.from('forgotten'))
+    } finally {
+      release()
+    }
+    await this.#forgetting.get(name)
+  }
+
   /** How far each group registered here is behind, in messages of this node's journals. */
   async lags(): Promise<{ name: string; lag: number }[]> {
     const { interests, store } = this.#components
@@ -218,6 +254,7 @@ export class Groups {
     if (known !== undefined) return known
     const { self } = this.#init
     const channel = new GroupChannel(this.#components, { name, self })
+    channel.events.on('forgotten', () => this.#forgotten(name, channel))
     // All of it: what is done is as old as the messages.
     const release = this.#components.membership.hold(channel.channel, 'all')
     const fresh: Known = {
@@ -232,6 +269,30 @@ export class Groups {
     fresh.read.catch(() => undefined)
     this.#known.set(name, fresh)
     return fresh
+  }
+
+  #forgotten(name: string, channel: GroupChannel): void {
+    const known = this.#known.get(name)
+    if (known?.channel !== channel) return
+    const forgetting = known.read.then(async () => {
+      if (!channel.isForgotten) return
+      if (this.#known.get(name) === known) this.#known.delete(name)
+      channel.stop()
+      known.release()
+      known.interest?.release()
+      known.open?.forgotten()
+      await known.open?.stop()
+      await this.#components.store.unregister(name)
+      this.#emitter.emit('unregistered', { name })
+    })
+    this.#forgetting.set(name, forgetting)
+    forgetting
+      .catch((error: unknown) => {
+        this.#components.logger.warn({ err: error, group: name }, 'a group could not be forgotten')
+      })
+      .finally(() => {
+        if (this.#forgetting.get(name) === forgetting) this.#forgetting.delete(name)
+      })
   }
 
   #assertFree(name: string, filter: ParsedFilter, registration: Registration | undefined): void {

@@ -22,6 +22,7 @@ export type {
   StreamHandler,
   StreamMetadata
 } from '../streams/contract.ts'
+export type { GroupStatus } from '../groups/contract.ts'
 export type { ServiceHandle, ServiceRequest } from '../services/contract.ts'
 export type {
   DeadLetterEntry,
@@ -347,6 +348,12 @@ export interface SkeinNode extends Events<NodeEvents> {
   deleteSubscription(name: string): Promise<void>
   /** The work groups that this node holds anything of: those that were opened here, and those kept for others. */
   groups(): Promise<GroupStatus[]>
+  /**
+   * Ends a work group in the whole mesh, with all that is known of what was done: who subscribes with that name makes a
+   * new group. Nodes that are off hear of it when they return. Rejects with ERR_SUBSCRIPTION_UNKNOWN, and with
+   * ERR_SUBSCRIPTION_IN_USE while a member is at work.
+   */
+  forgetGroup(name: string): Promise<void>
   /**
    * Gives up the gaps that a durable subscription waits for, for every subscription of this node in its channels.
    * Resolves to them. Throws ERR_SUBSCRIPTION_UNKNOWN.

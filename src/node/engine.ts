@@ -220,6 +220,7 @@ export class Engine implements Lifecycle {
       this.subscriptions.events.on('registered', () => this.mesh.subscribers.changed())
       this.subscriptions.events.on('unregistered', () => this.mesh.subscribers.changed())
       this.groups.events.on('registered', () => this.mesh.subscribers.changed())
+      this.groups.events.on('unregistered', () => this.mesh.subscribers.changed())
       this.groups.events.on('changed', () => this.mesh.presence.changed())
       await transport.start()
       this.subscriptions.start()

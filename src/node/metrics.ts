@@ -7,7 +7,7 @@ import { meshCounters, meshGauges, type MeshMetricsComponents } from './mesh-met
 
 export type MetricsComponents = Pick<
   Engine,
-  'store' | 'transport' | 'gaps' | 'publisher' | 'receiver' | 'subscriptions'
+  'store' | 'transport' | 'gaps' | 'groups' | 'publisher' | 'receiver' | 'subscriptions'
 > &
   MeshMetricsComponents
 
@@ -171,7 +171,14 @@ function networkCounters(transport: Transport): Row[] {
   ]
 }
 
-function gauges({ gaps, publisher, store, subscriptions, transport }: MetricsComponents): Row[] {
+function gauges({
+  gaps,
+  groups,
+  publisher,
+  store,
+  subscriptions,
+  transport
+}: MetricsComponents): Row[] {
   return [
     [
       'skein_network_buffered_bytes',
@@ -183,7 +190,11 @@ function gauges({ gaps, publisher, store, subscriptions, transport }: MetricsCom
       'Bytes accepted and not yet stored.',
       () => publisher.backlogBytes
     ],
-    ['skein_subscriptions', 'Subscriptions being consumed.', () => subscriptions.openCount],
+    [
+      'skein_subscriptions',
+      'Subscriptions being consumed.',
+      () => subscriptions.openCount + groups.openCount
+    ],
     ['skein_gaps', 'Holes in logs now.', () => gaps.size],
     ['skein_store_bytes', 'Bytes of the records held.', () => store.usage().bytes],
     ['skein_store_records', 'Records held.', () => store.usage().records],

@@ -212,6 +212,10 @@ export class Node implements SkeinNode {
     return this.#engine.groups.list()
   }
 
+  forgetGroup(name: string): Promise<void> {
+    return this.#engine.groups.forget(name)
+  }
+
   deleteSubscription(name: string): Promise<void> {
     return this.#engine.subscriptions.delete(name)
   }

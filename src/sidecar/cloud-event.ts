@@ -19,6 +19,7 @@ export const EVENT_ATTRIBUTES: ReadonlySet<string> = new Set([
   'skeinid',
   'skeintopic',
   'skeinattempt',
+  'skeinfence',
   'skeinlate',
   'skeinheaders',
   'expirytime',
@@ -91,6 +92,7 @@ export function cloudEventJson(message: Message, encoding: DataEncoding): string
     `,"subject":${topic},"time":"${message.time.toISOString()}"` +
     `,"sequence":"${String(message.sequence).padStart(16, '0')}"` +
     `,"skeinid":${id},"skeintopic":${topic},"skeinattempt":${message.attempt}`
+  if (message.fence !== undefined) json += `,"skeinfence":${message.fence}`
   if (message.late) json += ',"skeinlate":true'
   if (message.contentType !== undefined) {
     json += `,"datacontenttype":${JSON.stringify(message.contentType)}`

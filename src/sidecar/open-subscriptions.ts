@@ -17,6 +17,9 @@ export type RegistrationOptions = Pick<
   'from' | 'maxInFlight' | 'ackTimeoutMs' | 'maxDeliveries' | 'gapTimeoutMs' | 'onGap' | 'where'
 >
 
+/** What a client may say of a work group that it takes part in. */
+export interface GroupOptions extends RegistrationOptions, Pick<SubscribeOptions, 'onPartition'> {}
+
 interface Open {
   readonly subscription: Subscription
   /** `stream`: one event stream owns it. `pull`: opened by pulls, for anyone. */
@@ -52,7 +55,7 @@ function assertAlike(
 /**
  * The durable subscriptions that clients of the HTTP interface are using. One is opened at its first pull or
  * event stream, and closed when its stream ends or when nobody has pulled for a while: closing gives back what
- * is not acknowledged.
+ * is not acknowledged. So it is with the node's part in a work group, which shares their names.
  */
 export class OpenSubscriptions {
   readonly #node: SkeinNode
@@ -85,7 +88,7 @@ export class OpenSubscriptions {
       assertAlike(name, before, { filter, ...options })
       return false
     }
-    const subscription = await this.#start(name, filter, options)
+    const subscription = await this.#startDurable(name, filter, options)
     await subscription.stop()
     return true
   }
@@ -109,7 +112,16 @@ export class OpenSubscriptions {
       if (!idle || open.subscription.status().inFlight > 0) throw this.#inUse(name)
       await this.#close(name)
     }
-    return (await this.#begin(name, filter, options, 'stream')).subscription
+    const start = (): Promise<Subscription> => this.#startDurable(name, filter, options)
+    return (await this.#begin(name, start, 'stream')).subscription
+  }
+
+  /** Takes part in a work group for an event stream, until `release`. Throws ERR_SUBSCRIPTION_IN_USE. */
+  async join(name: string, filter: string, options: GroupOptions): Promise<Subscription> {
+    await this.#opening.get(name)?.catch(() => {})
+    if (this.#open.has(name)) throw this.#inUse(name)
+    const start = (): Promise<Subscription> => this.#start(filter, { ...options, group: name })
+    return (await this.#begin(name, start, 'stream')).subscription
   }
 
   /** Ends one that was taken; what is not acknowledged is given back. */
@@ -163,19 +175,13 @@ export class OpenSubscriptions {
   async #forPull(name: string): Promise<Open> {
     const open = (await this.#opening.get(name)) ?? this.#open.get(name)
     if (open?.owner === 'stream') throw this.#inUse(name)
-    return open ?? this.#begin(name, undefined, {}, 'pull')
+    return open ?? this.#begin(name, () => this.#startDurable(name, undefined, {}), 'pull')
   }
 
   /** Opens one; whoever asks meanwhile waits for the same. */
-  #begin(
-    name: string,
-    filter: string | undefined,
-    options: RegistrationOptions,
-    owner: Open['owner']
-  ): Promise<Open> {
+  #begin(name: string, start: () => Promise<Subscription>, owner: Open['owner']): Promise<Open> {
     const opening = (async () => {
-      const known = filter ?? (await this.describe(name)).filter
-      const subscription = await this.#start(name, known, options)
+      const subscription = await start()
       const open: Open = {
         subscription,
         owner,
@@ -197,8 +203,17 @@ export class OpenSubscriptions {
     return opening
   }
 
-  async #start(name: string, filter: string, options: RegistrationOptions): Promise<Subscription> {
-    const subscription = this.#node.subscribe(filter, { ...options, durable: name, ack: 'manual' })
+  async #startDurable(
+    name: string,
+    filter: string | undefined,
+    options: RegistrationOptions
+  ): Promise<Subscription> {
+    const known = filter ?? (await this.describe(name)).filter
+    return this.#start(known, { ...options, durable: name })
+  }
+
+  async #start(filter: string, options: SubscribeOptions): Promise<Subscription> {
+    const subscription = this.#node.subscribe(filter, { ...options, ack: 'manual' })
     try {
       await subscription.ready
       return subscription
@@ -222,7 +237,7 @@ export class OpenSubscriptions {
   #inUse(name: string): SkeinError {
     return new SkeinError(
       'ERR_SUBSCRIPTION_IN_USE',
-      `The durable subscription '${name}' is open on another connection; close that one or take another name.`
+      `The subscription '${name}' is open on another connection; close that one or take another name.`
     )
   }
 

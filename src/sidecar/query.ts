@@ -1,5 +1,6 @@
 import { SkeinError } from '../core/errors.ts'
-import type { From, WhereFilter } from '../node/contract.ts'
+import { LIMITS } from '../core/limits.ts'
+import type { From, SubscribeOptions, WhereFilter } from '../node/contract.ts'
 
 /** A parameter or header that is missing, unknown or out of its range. */
 export function optionError(name: string, why: string): SkeinError {
@@ -82,6 +83,19 @@ export function parseChoice<const Value extends string>(
   const value = values.find((candidate) => candidate === text)
   if (value === undefined) throw optionError(name, `'${text}' is not one of ${values.join(', ')}.`)
   return value
+}
+
+/** `available` or `majority=<n>`. Throws ERR_OPTIONS naming `name`. */
+export function parseOnPartition(
+  text: string,
+  name: string
+): NonNullable<SubscribeOptions['onPartition']> {
+  if (text === 'available') return text
+  const [key, count = ''] = text.split('=')
+  if (key === 'majority') {
+    return { majority: parseInteger(count, name, [2, LIMITS.groupMajority]) }
+  }
+  throw optionError(name, `'${text}' is not available or majority=<members>, like majority=3.`)
 }
 
 /** An array in JSON, whose filters are judged by the node. Throws ERR_OPTIONS naming `name`. */

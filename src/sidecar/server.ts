@@ -11,6 +11,7 @@ import { createAccess, isLoopback } from './access.ts'
 import type { Access } from './access.ts'
 import { addDeadLetterRoutes } from './dead-letter-routes.ts'
 import { OpenSubscriptions } from './open-subscriptions.ts'
+import { addGroupRoutes } from './group-routes.ts'
 import { addHistoryRoute } from './history-route.ts'
 import { errorOfRequest, problemHeaders, problemOf } from './problem.ts'
 import { addPublishRoutes } from './publish-route.ts'
@@ -66,6 +67,8 @@ const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^\/v1\/subscriptions\/[^/]+$/, 'GET, PUT, DELETE'],
   [/^\/v1\/subscriptions\/[^/]+\/(pull|ack|skip)$/, 'POST'],
   [/^\/v1\/dlq\/[^/]+\/redrive$/, 'POST'],
+  [/^\/v1\/groups$/, 'GET'],
+  [/^\/v1\/groups\/[^/]+$/, 'DELETE'],
   [
     /^\/(v1\/dlq|v1\/status|v1\/peers|v1\/topics|v1\/outbox|v1\/history|metrics|healthz|readyz)$/,
     'GET'
@@ -199,6 +202,7 @@ class HttpSidecar implements Sidecar {
     addStreamRoutes(this.#app, { node, signal })
     addSubscribeRoute(this.#app, { node, logger, subscriptions, signal })
     addSubscriptionRoutes(this.#app, { node, subscriptions, signal })
+    addGroupRoutes(this.#app, { node })
     addHistoryRoute(this.#app, { node, signal })
     addDeadLetterRoutes(this.#app, { node, signal })
     addStatusRoutes(this.#app, { node })

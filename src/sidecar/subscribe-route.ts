@@ -4,13 +4,14 @@ import type { Logger } from '../core/logger.ts'
 import type { From, SkeinNode, Subscription } from '../node/contract.ts'
 import type { DataEncoding } from './cloud-event.ts'
 import { EventStream, eventText } from './event-stream.ts'
-import type { OpenSubscriptions, RegistrationOptions } from './open-subscriptions.ts'
+import type { GroupOptions, OpenSubscriptions } from './open-subscriptions.ts'
 import { errorOfRequest } from './problem.ts'
 import {
   optionError,
   parseChoice,
   parseFrom,
   parseInteger,
+  parseOnPartition,
   parseWhere,
   readQuery
 } from './query.ts'
@@ -27,7 +28,8 @@ export interface SubscribeComponents {
 interface StreamRequest {
   readonly filter: string | undefined
   readonly durable: string | undefined
-  readonly options: RegistrationOptions
+  readonly group: string | undefined
+  readonly options: GroupOptions
   readonly encoding: DataEncoding
   readonly acknowledge: boolean
 }
@@ -37,6 +39,8 @@ const PARAMETERS = [
   'from',
   'where',
   'durable',
+  'group',
+  'onPartition',
   'ack',
   'maxInFlight',
   'onGap',
@@ -56,39 +60,68 @@ function fromOf(
   return from === undefined ? undefined : parseFrom(from, 'from')
 }
 
-function readStreamRequest(request: FastifyRequest): StreamRequest {
-  const query = readQuery(request.raw.url ?? '', PARAMETERS)
-  const filter = query.get('filter')
+type Query = ReadonlyMap<string, string>
+
+/** Throws ERR_OPTIONS where parameters do not go together. */
+function assertTogether(query: Query): void {
   const durable = query.get('durable')
-  const maxInFlight = query.get('maxInFlight')
-  const onGap = query.get('onGap')
-  const where = query.get('where')
-  const isDurable = durable !== undefined
-  const defaultAck = isDurable ? 'manual' : 'auto'
-  const ack = parseChoice(query.get('ack') ?? defaultAck, 'ack', ['auto', 'manual'])
-  if (!isDurable && ack === 'manual') {
-    throw optionError('ack', 'only a durable subscription can be acknowledged; add durable=<name>.')
+  const group = query.get('group')
+  const isKept = durable !== undefined || group !== undefined
+  if (durable !== undefined && group !== undefined) {
+    throw optionError('group', 'a group is durable by itself; leave durable=<name> out.')
   }
-  if (!isDurable && onGap !== undefined) {
+  if (!isKept && query.get('ack') === 'manual') {
+    throw optionError(
+      'ack',
+      'only a durable subscription or a group can be acknowledged; add durable=<name> or group=<name>.'
+    )
+  }
+  if (!isKept && query.has('onGap')) {
     throw optionError('onGap', 'only a durable subscription waits at gaps; add durable=<name>.')
   }
-  if (!isDurable && filter === undefined) {
+  if (group === undefined && query.has('onPartition')) {
+    throw optionError('onPartition', 'only a group has parts; add group=<name>.')
+  }
+  if (durable === undefined && !query.has('filter')) {
     throw optionError('filter', 'is missing; add filter=<topic filter>, like filter=orders/%23.')
   }
+}
+
+/** What `parse` makes of a parameter, where it is given. */
+function optional<Value>(
+  query: Query,
+  name: string,
+  parse: (text: string, name: string) => Value
+): Value | undefined {
+  const text = query.get(name)
+  return text === undefined ? undefined : parse(text, name)
+}
+
+function readStreamRequest(request: FastifyRequest): StreamRequest {
+  const query = readQuery(request.raw.url ?? '', PARAMETERS)
+  const durable = query.get('durable')
+  const group = query.get('group')
+  const isKept = durable !== undefined || group !== undefined
+  const ack = parseChoice(query.get('ack') ?? (isKept ? 'manual' : 'auto'), 'ack', [
+    'auto',
+    'manual'
+  ])
+  assertTogether(query)
   return {
-    filter,
+    filter: query.get('filter'),
     durable,
+    group,
     options: {
-      from: fromOf(request, query.get('from'), isDurable),
-      maxInFlight:
-        maxInFlight === undefined
-          ? undefined
-          : parseInteger(maxInFlight, 'maxInFlight', [1, LIMITS.cursorRanges]),
-      onGap: onGap === undefined ? undefined : parseChoice(onGap, 'onGap', ['wait', 'skip']),
-      where: where === undefined ? undefined : parseWhere(where, 'where')
+      from: fromOf(request, query.get('from'), isKept),
+      maxInFlight: optional(query, 'maxInFlight', (text, name) =>
+        parseInteger(text, name, [1, LIMITS.cursorRanges])
+      ),
+      onGap: optional(query, 'onGap', (text, name) => parseChoice(text, name, ['wait', 'skip'])),
+      onPartition: optional(query, 'onPartition', parseOnPartition),
+      where: optional(query, 'where', parseWhere)
     },
     encoding: parseChoice(query.get('data') ?? 'auto', 'data', ['auto', 'base64']),
-    acknowledge: isDurable && ack === 'auto'
+    acknowledge: isKept && ack === 'auto'
   }
 }
 
@@ -96,11 +129,15 @@ async function openFor(
   wanted: StreamRequest,
   components: SubscribeComponents
 ): Promise<{ subscription: Subscription; close: () => Promise<void> }> {
-  const { durable, filter, options } = wanted
+  const { durable, filter, group, options } = wanted
+  const { subscriptions } = components
   if (durable !== undefined) {
-    const { subscriptions } = components
     const subscription = await subscriptions.take(durable, filter, options)
     return { subscription, close: () => subscriptions.release(durable, subscription) }
+  }
+  if (group !== undefined) {
+    const subscription = await subscriptions.join(group, filter ?? '', options)
+    return { subscription, close: () => subscriptions.release(group, subscription) }
   }
   const subscription = components.node.subscribe(filter ?? '', options)
   try {
@@ -124,8 +161,8 @@ function beginStream(reply: FastifyReply, subscription: Subscription): void {
     'cache-control': 'no-store',
     'x-accel-buffering': 'no'
   })
-  const { filter, durable } = subscription
-  response.write(eventText('ready', JSON.stringify({ filter, durable })))
+  const { filter, durable, group } = subscription
+  response.write(eventText('ready', JSON.stringify({ filter, durable, group })))
 }
 
 export function addSubscribeRoute(app: FastifyInstance, components: SubscribeComponents): void {

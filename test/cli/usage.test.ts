@@ -30,6 +30,7 @@ describe('cli usage', () => {
       'peers',
       'topics',
       'subscriptions',
+      'groups',
       'dlq',
       'key',
       'doctor',
@@ -42,7 +43,7 @@ describe('cli usage', () => {
   it.each([
     [['nothing'], "unknown command 'nothing'"],
     [['pub'], "missing required argument 'topic'"],
-    [['sub', 'a', '--group', 'g'], "unknown option '--group'"],
+    [['sub', 'a', '--grope', 'g'], "unknown option '--grope'"],
     [['send', 'ben'], "missing required argument 'topic'"],
     [['send', 'ben', 'a', 'x', '--wait', 'soon'], "--wait: 'soon' is not a duration"],
     [['send', 'ben', 'a', 'x', '--custodians', 'all'], '--custodians'],

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { addBench } from '../../src/cli/bench.ts'
 import { addDlq } from '../../src/cli/dlq.ts'
 import { addDoctor } from '../../src/cli/doctor.ts'
+import { addGroups } from '../../src/cli/groups.ts'
 import { addHistory } from '../../src/cli/history.ts'
 import { addKey } from '../../src/cli/key.ts'
 import { withNodeOptions } from '../../src/cli/node-options.ts'
@@ -32,6 +33,7 @@ const adders = {
   addHistory,
   addStatus,
   addSubscriptions,
+  addGroups,
   addDlq,
   addKey,
   addDoctor,

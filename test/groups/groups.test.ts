@@ -358,6 +358,43 @@ describe.concurrent('groups: opening', { timeout: 60_000 }, () => {
     expect(group).toMatchObject({ onPartition })
   })
 
+  it('forgets a group on every node, and begins another one under its name', async (context) => {
+    const { expect } = context
+    const mesh = meshOf(context)
+    const [a, b] = (await mesh.nodes(2)) as [MeshNode, MeshNode]
+    const team = new Team()
+    const one = await team.join(a, 'a', { from: 'earliest' })
+    const other = await team.join(b, 'b')
+    await shared([a, b])
+    await a.publishMany('jobs/new', 'm', 10)
+    await team.all(numbered('m', 10))
+    await expect(b.engine.groups.forget('billing')).rejects.toMatchObject({
+      code: 'ERR_SUBSCRIPTION_IN_USE'
+    })
+    await one.stop()
+    await other.stop()
+    await eventually(async () => {
+      const [group] = await b.engine.groups.list()
+      return group?.members.every(({ state }) => state !== 'live') === true
+    })
+    await b.engine.groups.forget('billing')
+    await eventually(async () => (await a.engine.groups.list()).length === 0)
+    expect(await b.engine.groups.list()).toEqual([])
+    await eventually(() => a.engine.store.registrations().length === 0)
+    await expect(b.engine.groups.forget('billing')).rejects.toMatchObject({
+      code: 'ERR_SUBSCRIPTION_UNKNOWN'
+    })
+    // What the one before had done is done anew, by the filter that the new one has.
+    const later = new Team()
+    await later.join(b, 'b', { from: 'earliest' })
+    await later.all(numbered('m', 10))
+    await b.stop()
+    await b.start()
+    expect((await b.engine.groups.list()).map(({ lag, name }) => [name, lag])).toEqual([
+      ['billing', 0]
+    ])
+  })
+
   it('agrees on one group where two nodes make it at once', async (context) => {
     const { expect } = context
     const mesh = meshOf(context)

@@ -341,6 +341,7 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
   }
 
   readonly groups = async () => []
+  readonly forgetGroup = async () => undefined
 
   async deleteSubscription(name: string): Promise<void> {
     if (!this.durables.delete(name)) throw new SkeinError('ERR_SUBSCRIPTION_UNKNOWN', 'unknown')
