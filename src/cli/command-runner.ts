@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 
@@ -11,6 +11,20 @@ export interface CommandInput {
 
 /** Of what a command says on standard error, so much is kept for its failure. */
 const STDERR_CHARACTERS = 500
+
+/** A command that is to end has so long to do it by itself, ms. */
+const PATIENCE_MS = 2000
+
+/** To the shell and to what it has started. */
+function signalGroup({ pid }: ChildProcess, signal: NodeJS.Signals): void {
+  if (pid === undefined) return
+  try {
+    process.kill(-pid, signal)
+  } catch (error) {
+    // It has ended already.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
 
 /**
  * Runs a command of the shell with the payload as its standard input. Resolves with its standard output when it ends
@@ -29,14 +43,10 @@ export function runCommand(command: string, input: CommandInput): Promise<Buffer
     const output: Buffer[] = []
     let bytes = 0
     let complaint = ''
+    let patience: NodeJS.Timeout | undefined
     const end = (): void => {
-      if (child.pid === undefined || child.exitCode !== null) return
-      try {
-        process.kill(-child.pid, 'SIGTERM')
-      } catch (error) {
-        // It has ended already.
-        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-      }
+      signalGroup(child, 'SIGTERM')
+      patience ??= setTimeout(() => signalGroup(child, 'SIGKILL'), PATIENCE_MS)
     }
     if (signal.aborted) end()
     else signal.addEventListener('abort', end, { once: true })
@@ -54,6 +64,7 @@ export function runCommand(command: string, input: CommandInput): Promise<Buffer
     child.on('error', reject)
     child.on('close', (code, killed) => {
       signal.removeEventListener('abort', end)
+      clearTimeout(patience)
       if (bytes > LIMITS.payloadBytes) {
         const text = `the command answered with more than ${LIMITS.payloadBytes} bytes`
         reject(new SkeinError('ERR_PAYLOAD_TOO_LARGE', text))

@@ -6,21 +6,27 @@ import { bodyChunks } from './request-body.ts'
 export interface Exchange {
   readonly raw: IncomingMessage
   readonly response: ServerResponse
+  /** The response ends after the request: many clients stop to send when it does. */
+  readonly endsLast: boolean
 }
 
 /**
  * A byte stream as one HTTP exchange: the request's body is what the other side reads, the response's body what it
- * writes; each ends by itself. Resolves when both have ended. Where one breaks, both do, and the response is cut off.
+ * writes. Resolves when both have ended. Where one breaks, both do, and the response is cut off.
  */
 export async function copyStream(
   stream: ByteStream,
-  { raw, response }: Exchange,
+  { endsLast, raw, response }: Exchange,
   signal: AbortSignal
 ): Promise<void> {
   const onAbort = (): void => stream.abort(signal.reason)
   signal.addEventListener('abort', onAbort, { once: true })
   try {
-    await Promise.all([upload(stream, raw, signal), download(stream, response)])
+    const downloaded = download(stream, response).then(() => {
+      if (!endsLast) response.end()
+    })
+    await Promise.all([upload(stream, raw, signal), downloaded])
+    if (endsLast) response.end()
   } catch (error) {
     stream.abort(error)
     // Whoever reads it must not take a part for the whole.
@@ -44,7 +50,6 @@ async function download({ readable }: ByteStream, response: ServerResponse): Pro
   for await (const chunk of readable) {
     if (!response.write(chunk)) await drained(response)
   }
-  response.end()
 }
 
 function drained(response: ServerResponse): Promise<void> {

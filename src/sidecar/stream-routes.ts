@@ -89,7 +89,7 @@ function begin(
   { raw }: FastifyRequest,
   reply: FastifyReply,
   { metadata, peer }: ByteStream
-): Exchange {
+): Omit<Exchange, 'endsLast'> {
   const response = reply.raw
   reply.hijack()
   response.writeHead(200, {
@@ -103,7 +103,7 @@ function begin(
   return { raw, response }
 }
 
-/** The answer may end before the request does. */
+/** The answer may be under way, or even end, before the request does. */
 const config: RouteConfig = { isDuplex: true }
 
 export function addStreamRoutes(app: FastifyInstance, components: StreamRoutesComponents): void {
@@ -116,7 +116,7 @@ export function addStreamRoutes(app: FastifyInstance, components: StreamRoutesCo
     await whileConnected(request.raw, signal, async (connected) => {
       const options = { peer, metadata, signal: connected }
       const stream = await node.openStream(nameOf(request), options)
-      await copyStream(stream, begin(request, reply, stream), connected)
+      await copyStream(stream, { ...begin(request, reply, stream), endsLast: true }, connected)
     })
   })
   app.put(url, { config }, async (request, reply) => {
@@ -134,7 +134,10 @@ export function addStreamRoutes(app: FastifyInstance, components: StreamRoutesCo
     await whileConnected(request.raw, signal, (connected) =>
       queue.take(
         handle,
-        (stream) => copyStream(stream, begin(request, reply, stream), connected),
+        (stream) => {
+          const exchange = { ...begin(request, reply, stream), endsLast: false }
+          return copyStream(stream, exchange, connected)
+        },
         connected
       )
     )

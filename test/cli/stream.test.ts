@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { MIB } from '../../src/core/limits.ts'
 import { eventually } from '../processes/skein-process.ts'
-import { served } from '../sidecar/served-node.ts'
+import { type Served, served } from '../sidecar/served-node.ts'
 import { launch, run, tempFolder } from './command.ts'
 
 // Each test runs several processes.
 vi.setConfig({ testTimeout: 120_000 })
-
-type Served = Awaited<ReturnType<typeof served>>
 
 /** Two nodes that are connected, with their HTTP interfaces. */
 async function pair(): Promise<[Served, Served]> {
@@ -111,12 +111,37 @@ describe('sidecar streams', () => {
     expect(await taken.json()).toMatchObject({ code: 'ERR_OPTIONS' })
   })
 
+  it('streams: the answer to who opens one ends last, so that nobody stops to send because of it', async () => {
+    const [one, two] = await pair()
+    let got = 0
+    two.node.handleStream('sink', async ({ readable, writable }) => {
+      const writer = writable.getWriter()
+      await writer.write(Buffer.from('x'))
+      await writer.close()
+      for await (const chunk of readable) got += chunk.length
+    })
+    const outgoing = one.request('POST', '/v1/streams/sink')
+    outgoing.flushHeaders()
+    const [response] = (await once(outgoing, 'response')) as [IncomingMessage]
+    let ended = false
+    response.on('end', () => (ended = true))
+    await once(response, 'data')
+    const piece = Buffer.alloc(MIB)
+    for (let at = 0; at < 8; at++) {
+      if (!outgoing.write(piece)) await once(outgoing, 'drain')
+    }
+    await eventually(() => got > 4 * MIB)
+    expect(ended).toBe(false)
+    outgoing.end('y')
+    await once(response, 'end')
+    expect(got).toBe(8 * MIB + 1)
+  })
+
   it('streams: who waits takes one stream each, and nobody is left when they are gone', async () => {
     const [one, two] = await pair()
-    const leaving = new AbortController()
     const first = two.call('/v1/streams/s', { method: 'PUT' })
-    const second = two.call('/v1/streams/s', { method: 'PUT', signal: leaving.signal })
-    second.catch(() => undefined)
+    const second = two.request('PUT', '/v1/streams/s').end()
+    second.on('error', () => undefined)
     const open = (): Promise<Awaited<ReturnType<typeof one.node.openStream>>> =>
       one.node.openStream('s', { peer: 'two', metadata: { n: 1 } })
     const stream = await eventually(() => open().catch(() => undefined))
@@ -127,7 +152,7 @@ describe('sidecar streams', () => {
     expect(await answer.text()).toBe('hi')
     expect(answer.headers.get('skein-metadata')).toBe('{"n":1}')
     await stream.closed
-    leaving.abort()
+    second.destroy()
     await eventually(async () => {
       const failure: unknown = await open().then(
         (opened) => opened.abort(),

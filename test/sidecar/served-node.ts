@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises'
+import { type ClientRequest, request as open } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -8,15 +9,22 @@ import { createNode } from '../../src/index.ts'
 import type { NodeOptions, SkeinNode } from '../../src/index.ts'
 import { serve } from '../../src/sidecar/index.ts'
 
-export type Call = (
+type Call = (
   path: string,
-  init?: { method?: string; body?: unknown; headers?: Record<string, string>; signal?: AbortSignal }
+  init?: { method?: string; body?: unknown; headers?: Record<string, string> }
 ) => Promise<Response>
 
+export interface Served {
+  readonly node: SkeinNode
+  readonly call: Call
+  /** A request whose body is still to be written. */
+  readonly request: (method: string, path: string) => ClientRequest
+  /** Options by which commands find it. */
+  readonly at: string[]
+}
+
 /** A real node with its HTTP interface, where the commands find it. */
-export async function served(
-  options: NodeOptions = {}
-): Promise<{ node: SkeinNode; call: Call; at: string[] }> {
+export async function served(options: NodeOptions = {}): Promise<Served> {
   const node = await createNode({
     mesh: `served-${process.pid}`,
     mdns: false,
@@ -34,12 +42,13 @@ export async function served(
   })
   await writeApiFile(dataDir, { url, token, pid: process.pid })
   const own = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
-  const call: Call = (path, { method = 'GET', body, headers, signal } = {}) =>
+  const call: Call = (path, { method = 'GET', body, headers } = {}) =>
     fetch(`${url}${path}`, {
       method,
       headers: { ...own, ...headers },
-      ...(signal === undefined ? {} : { signal }),
       ...(body === undefined ? {} : { body: JSON.stringify(body) })
     })
-  return { node, call, at: ['--data-dir', dataDir] }
+  const request = (method: string, path: string): ClientRequest =>
+    open(`${url}${path}`, { method, headers: { ...own, connection: 'keep-alive' } })
+  return { node, call, request, at: ['--data-dir', dataDir] }
 }
