@@ -4,7 +4,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Command } from 'commander'
-import { isSkeinError, toSkeinError } from '../core/errors.ts'
+import { SkeinError, isSkeinError, toSkeinError } from '../core/errors.ts'
 import { ApiClient } from './api-client.ts'
 import { runCommand } from './command-runner.ts'
 import { locateNode } from './node-locator.ts'
@@ -28,8 +28,8 @@ interface Answer {
 type Handler = (request: IncomingMessage, body: Buffer, signal: AbortSignal) => Promise<Answer>
 
 /** The node forgets this command after this time without a word, ms: it may have been killed. */
-const TTL_MS = 10_000
-const RENEW_MS = 3000
+const TTL_MS = 5000
+const RENEW_MS = 1000
 /** A node that restarts is waited for this long, ms. */
 const RECONNECT_MS = 30_000
 /** Commands of the shell at once, by default. */
@@ -95,21 +95,49 @@ async function listen(handler: Handler): Promise<{ server: Server; webhook: stri
   return { server, webhook: `http://127.0.0.1:${port}${path}` }
 }
 
+interface Responder {
+  readonly webhook: string
+  readonly concurrency: number
+  readonly ttlMs: number
+}
+
+async function withNode<Result>(
+  options: ClientOptions,
+  run: (client: ApiClient) => Promise<Result>
+): Promise<Result> {
+  const client = new ApiClient(await locateNode(options))
+  try {
+    return await run(client)
+  } finally {
+    client.close()
+  }
+}
+
+/** Is it this command that answers at the node? False where nobody does, as after a restart of the node. */
+async function isOurs(client: ApiClient, path: string, { webhook }: Responder): Promise<boolean> {
+  try {
+    const served = await client.json<Responder>('GET', path)
+    if (served.webhook === webhook) return true
+  } catch (error) {
+    if (isSkeinError(error, 'ERR_NOT_FOUND')) return false
+    throw error
+  }
+  throw new SkeinError('ERR_ABORTED', 'Another command answers this service at the node now')
+}
+
 /** Says to the node again and again that this command is there, until the signal aborts. */
 async function register(
   path: string,
-  responder: object,
+  responder: Responder,
   { options, signal }: { options: ReplyOptions; signal: AbortSignal }
 ): Promise<void> {
   let lostAt: number | undefined
   for (let known = false; !signal.aborted;) {
     try {
-      const client = new ApiClient(await locateNode(options))
-      try {
+      await withNode(options, async (client) => {
+        if (known) await isOurs(client, path, responder)
         await client.json('PUT', path, responder)
-      } finally {
-        client.close()
-      }
+      })
       if (lostAt !== undefined) say('skein: connected again')
       else if (!known && options.json === true) await printJson({ ready: true })
       else if (!known) say('skein: ready; Ctrl-C ends')
@@ -123,16 +151,23 @@ async function register(
       if (performance.now() - lostAt > RECONNECT_MS) throw error
     }
     // Only the signal ends it early.
-    await wait(lostAt === undefined ? RENEW_MS : 500, undefined, { signal }).catch(() => undefined)
+    await wait(RENEW_MS, undefined, { signal }).catch(() => undefined)
   }
 }
 
-async function unregister(path: string, options: ReplyOptions): Promise<void> {
-  const client = new ApiClient(await locateNode(options))
+/** Resolves when those that are with a handler have been answered. */
+async function unregister(
+  path: string,
+  responder: Responder,
+  options: ReplyOptions
+): Promise<void> {
   try {
-    await client.call('DELETE', path)
-  } finally {
-    client.close()
+    await withNode(options, async (client) => {
+      if (await isOurs(client, path, responder)) await client.call('DELETE', path)
+    })
+  } catch (error) {
+    if (!isSkeinError(error, 'ERR_ABORTED', 'ERR_NO_NODE', 'ERR_NOT_FOUND', 'ERR_STOPPED'))
+      throw error
   }
 }
 
@@ -145,12 +180,10 @@ async function reply(service: string, options: ReplyOptions): Promise<void> {
   const signal = interruption()
   const path = `/v1/services/${encodeURIComponent(service)}`
   const { server, webhook } = await listen(handler)
+  const responder = { webhook, concurrency, ttlMs: TTL_MS }
   try {
-    await register(path, { webhook, concurrency, ttlMs: TTL_MS }, { options, signal })
-    // It answers when those that are with a handler have been answered.
-    await unregister(path, options).catch((error: unknown) => {
-      if (!isSkeinError(error, 'ERR_NO_NODE', 'ERR_STOPPED', 'ERR_NOT_FOUND')) throw error
-    })
+    await register(path, responder, { options, signal })
+    await unregister(path, responder, options)
   } finally {
     server.close()
     server.closeAllConnections()

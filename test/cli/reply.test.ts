@@ -60,7 +60,10 @@ describe('cli reply', () => {
 
   it('reply: gives back what it gets with --echo; killed, its service ends with it', async () => {
     const { at, node } = await served()
+    const first = await replying(['echo', '--echo', ...at])
     const command = await replying(['echo', '--echo', '--json', ...at])
+    // One at a node: who comes later takes over.
+    expect((await first.result).stderr).toContain('Another command answers this service')
     const payload = Uint8Array.of(0, 255, 10)
     const headers = { a: 'ü' }
     const answer = await node.request('echo', payload, { contentType: 'image/png', headers })
