@@ -66,6 +66,8 @@ export type TraceEvent =
       /** 1 at the first hand-over; one that nobody saw, because its consumer was killed, counts. */
       readonly attempt: number
       readonly late: boolean
+      /** Of a message that a member of a group was handed. */
+      readonly key?: string
       /** In a group with a majority. */
       readonly fence?: { readonly slot: number; readonly token: number }
       /** As in `confirmed`. */

@@ -5,6 +5,7 @@ import { type QuietTime, findUnconverged } from './convergence.ts'
 import { compareCounts, countDelivered } from './delivered-counts.ts'
 import { inboxMessages } from './inbox-messages.ts'
 import { fencedWork } from './fenced-work.ts'
+import { keyOrder } from './key-order.ts'
 import { findLost } from './lost-messages.ts'
 import { memoryBound } from './memory-bound.ts'
 import { publisherOrder } from './publisher-order.ts'
@@ -36,7 +37,7 @@ export function checkTrace(trace: Trace, expect: Expectations): Verdict {
     alteredMessages(trace),
     expect.publisherOrder ? publisherOrder(trace) : [],
     expect.gapsTold ? findSilentGaps(index) : [],
-    expect.groups ? [...findShared(index, allow), ...fencedWork(trace)] : [],
+    expect.groups ? [...findShared(index, allow), ...fencedWork(trace), ...keyOrder(trace)] : [],
     expect.inbox ? inboxMessages(trace) : [],
     converged.violations,
     memoryBound(trace, memoryPerNodeBytes),

@@ -58,6 +58,7 @@ export function createSubscriber(
     },
     onMessage: (message, life) => {
       const { attempt, fence, id, key, late, payload, topic } = message
+      const keyed = group === undefined || key === undefined ? {} : { key }
       const fenced = fence === undefined ? {} : { fence: { slot: slotOf(key, id), token: fence } }
       recorder.add({
         kind: 'handed',
@@ -65,6 +66,7 @@ export function createSubscriber(
         message: recorder.ref(message.id),
         attempt,
         late,
+        ...keyed,
         ...fenced,
         content: contentOf(topic, payload)
       })

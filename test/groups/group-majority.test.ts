@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { fencedWork } from '../../simulations/checkers/fenced-work.ts'
+import { keyOrder } from '../../simulations/checkers/key-order.ts'
 import { runVirtual } from '../../simulations/runner/run-virtual.ts'
 import { parseScenario } from '../../simulations/scenario/parse.ts'
 import type { TraceEvent } from '../../simulations/trace.ts'
@@ -60,6 +61,37 @@ describe('groups: a majority', () => {
     expect(fencedWork([by('n1', 1), by('n1', 1), by('n2', 2), by('n2', 3)])).toEqual([])
     expect(fencedWork([by('n1', 1), by('n2', 1)])).toHaveLength(1)
     expect(fencedWork([by('n1', 2), by('n2', 3), by('n1', 2)])).toHaveLength(1)
+  })
+
+  it('tells of a key whose messages were handed over in another order', () => {
+    const member = (subscription: string): TraceEvent => ({
+      kind: 'subscribed',
+      at: 0,
+      subscription,
+      filter: 'jobs/#',
+      durable: true,
+      group: 'billing'
+    })
+    const by = (subscription: string, sequence: number, key = 'k'): TraceEvent => ({
+      kind: 'handed',
+      at: 0,
+      subscription,
+      message: {
+        id: `a/b/${sequence}/jobs`,
+        publisher: 'a',
+        session: 'b',
+        sequence,
+        channel: 'jobs'
+      },
+      attempt: 1,
+      late: false,
+      key
+    })
+    const members = [member('n1'), member('n2')]
+    // Again after a crash is no disorder.
+    expect(keyOrder([...members, by('n1', 1), by('n1', 3), by('n2', 1), by('n2', 4)])).toEqual([])
+    expect(keyOrder([...members, by('n1', 2), by('n2', 1, 'other')])).toEqual([])
+    expect(keyOrder([...members, by('n1', 2), by('n2', 1)])).toHaveLength(1)
   })
 
   it('reads beats as they were written', () => {
