@@ -1,4 +1,4 @@
-export type Workload = 'throughput' | 'latency' | 'durable' | 'idle'
+export type Workload = 'throughput' | 'latency' | 'durable' | 'request' | 'idle'
 
 /** Who dials whom: everyone the publisher, or everyone all nodes before it. */
 type Topology = 'star' | 'mesh'
@@ -14,6 +14,8 @@ export interface Cell {
   readonly topology: Topology
   /** Messages a second, of a latency cell. */
   readonly rate: number
+  /** Messages or requests that are not answered yet at most, of a durable or a request cell. */
+  readonly window: number
   /** How long is measured, ms, unless asked otherwise. */
   readonly durationMs: number
 }
@@ -28,6 +30,7 @@ function throughput(subscribers: number, size: number, sizeName: string): Cell {
     subscribers,
     topology: 'star',
     rate: 0,
+    window: 0,
     durationMs: 2000
   }
 }
@@ -40,6 +43,7 @@ function latency(subscribers: number, topology: Topology): Cell {
     subscribers,
     topology,
     rate: 1000,
+    window: 0,
     durationMs: 4000
   }
 }
@@ -52,7 +56,21 @@ function idle(nodes: number, durationMs: number): Cell {
     subscribers: nodes - 1,
     topology: 'star',
     rate: 0,
+    window: 0,
     durationMs
+  }
+}
+
+function request(window: number): Cell {
+  return {
+    name: `request-${window}`,
+    workload: 'request',
+    size: 128,
+    subscribers: 1,
+    topology: 'star',
+    rate: 0,
+    window,
+    durationMs: 3000
   }
 }
 
@@ -63,6 +81,7 @@ const DURABLE: Cell = {
   subscribers: 0,
   topology: 'star',
   rate: 0,
+  window: 256,
   durationMs: 3000
 }
 
@@ -78,6 +97,8 @@ export const CELLS: readonly Cell[] = [
   latency(4, 'star'),
   latency(4, 'mesh'),
   DURABLE,
+  request(1),
+  request(256),
   idle(1, 5000),
   idle(20, 10_000)
 ]

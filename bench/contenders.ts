@@ -56,7 +56,7 @@ function contender(
 export const SKEIN: Contender = contender({
   name: 'skein',
   adapter: 'skein',
-  workloads: ['throughput', 'latency', 'durable', 'idle'],
+  workloads: ['throughput', 'latency', 'durable', 'request', 'idle'],
   forwards: true,
   warmUpMs: LIBP2P_WARM_UP_MS
 })
@@ -66,7 +66,7 @@ export const PEERS: readonly Contender[] = [
   contender({
     name: 'nats',
     adapter: 'nats',
-    workloads: LIVE,
+    workloads: [...LIVE, 'request'],
     packages: ['@nats-io/transport-node'],
     startsTogether: true,
     command: 'nats-server'
@@ -90,7 +90,7 @@ export const PEERS: readonly Contender[] = [
   contender({
     name: 'moleculer',
     adapter: 'moleculer',
-    workloads: LIVE,
+    workloads: [...LIVE, 'request'],
     packages: ['moleculer', 'cbor-x'],
     startsTogether: true
   }),

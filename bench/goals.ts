@@ -61,6 +61,12 @@ export const GOALS: readonly Goal[] = [
     aim: times(0.8, 'floor')
   },
   { cell: 'durable-1KiB', figure: 'p99' },
+  { cell: 'request-1', figure: 'messagesPerSecond' },
+  { cell: 'request-1', figure: 'p50' },
+  { cell: 'request-1', figure: 'p99' },
+  { cell: 'request-256', figure: 'messagesPerSecond' },
+  { cell: 'request-256', figure: 'p50' },
+  { cell: 'request-256', figure: 'p99' },
   { cell: 'idle-1', figure: 'idleBytes', must: { value: 110 * MB }, aim: { value: 80 * MB } },
   { cell: 'idle-1', figure: 'idleCpu' },
   { cell: 'idle-20', figure: 'idleBytes' },

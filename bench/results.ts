@@ -8,9 +8,9 @@ export interface CellResult {
   /** Deliveries that never came. */
   readonly lost?: number
   readonly duplicates?: number
-  /** Delivered to every subscriber, or acknowledged as durable. */
+  /** Delivered to every subscriber, acknowledged as durable, or answered. */
   readonly messagesPerSecond?: number
-  /** Publish call to handler (of the last subscriber), or publish call to acknowledgement, ms. */
+  /** Publish call to handler (of the last subscriber), publish call to acknowledgement, or request to answer, ms. */
   readonly latencyMs?: Summary
   /** How late the publisher itself was, ms: above a few it could not hold the rate. */
   readonly publisherLagMs?: Summary

@@ -44,6 +44,10 @@ export interface AdapterNode {
   publish?(payload: Buffer): Promise<unknown> | undefined
   /** Resolves when acknowledged as durable. */
   publishDurable?(payload: Buffer): Promise<unknown>
+  /** Asks the one node that serves; resolves when its answer is here. */
+  request?(payload: Buffer): Promise<unknown>
+  /** Answers every request with what it got. */
+  serve?(): Promise<void> | void
   /** Calls back for every message, once each. */
   subscribe?(onMessage: OnMessage): Promise<void> | void
   /** Pushes out what is held back. */

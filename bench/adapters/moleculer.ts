@@ -5,9 +5,11 @@ interface ServiceBroker {
   createService(schema: {
     name: string
     events: Record<string, (context: { params: Uint8Array }) => void>
+    actions: Record<string, (context: { params: Uint8Array }) => Uint8Array>
   }): unknown
   start(): Promise<void>
   broadcast(event: string, payload: Buffer): Promise<unknown>
+  call(action: string, payload: Buffer): Promise<unknown>
   stop(): Promise<void>
 }
 
@@ -38,11 +40,14 @@ export async function start(role: Role, context: AdapterContext): Promise<Adapte
     const events = {
       'bench.message': (event: { params: Uint8Array }): void => deliver(event.params)
     }
-    broker.createService({ name: 'bench', events })
+    // An action is known to others by the service that has it.
+    const actions = { echo: ({ params }: { params: Uint8Array }): Uint8Array => params }
+    broker.createService({ name: 'bench', events, actions })
   }
   await broker.start()
   return {
     publish: (payload) => broker.broadcast('bench.message', payload),
+    request: (payload) => broker.call('bench.echo', payload),
     subscribe(onMessage) {
       deliver = onMessage
     },

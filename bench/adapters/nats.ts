@@ -1,13 +1,19 @@
 import type { AdapterContext, AdapterNode, BrokerCommand, BrokerContext, Role } from './contract.ts'
 import { importPeer } from './peer-packages.ts'
 
+interface Received {
+  readonly data: Uint8Array
+  respond(data: Uint8Array): boolean
+}
+
 interface Connection {
   publish(subject: string, payload: Uint8Array): void
   flush(): Promise<void>
   subscribe(
     subject: string,
-    options: { callback: (error: Error | null, message: { data: Uint8Array }) => void }
+    options: { callback: (error: Error | null, message: Received) => void }
   ): unknown
+  request(subject: string, payload: Uint8Array, options: { timeout: number }): Promise<unknown>
   close(): Promise<void>
 }
 
@@ -28,6 +34,8 @@ interface JetStreamPackage {
 
 /** Bytes between two pings: the client alone never says "wait". */
 const FLUSH_BYTES = 256 * 1024
+
+const REQUEST_MS = 10_000
 
 /** NATS: core publish and subscribe, and JetStream with a file store for durable publishing. */
 export function broker({ options, port, dir }: BrokerContext): BrokerCommand {
@@ -53,6 +61,15 @@ export async function start(_role: Role, context: AdapterContext): Promise<Adapt
       const previous = flushing
       flushing = connection.flush()
       return previous
+    },
+    request: (payload) => connection.request('echo', payload, { timeout: REQUEST_MS }),
+    async serve() {
+      connection.subscribe('echo', {
+        callback: (error, message) => {
+          if (error === null) message.respond(message.data)
+        }
+      })
+      await connection.flush()
     },
     async subscribe(onMessage) {
       connection.subscribe('bench', {

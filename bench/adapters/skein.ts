@@ -5,6 +5,7 @@ import { InFlightWindow } from './in-flight-window.ts'
 type Skein = Pick<typeof index, 'createNode'>
 
 const TOPIC = 'bench/messages'
+const SERVICE = 'echo'
 
 /** Unconfirmed at once: half of what the node itself would hold, so that its own limit is never what is measured. */
 const WINDOW_BYTES = 4 * 1024 * 1024
@@ -34,6 +35,10 @@ export async function start(role: Role, context: AdapterContext): Promise<Adapte
       return window.room()
     },
     publishDurable: (payload) => node.publish(TOPIC, payload, { confirm: 'stored' }),
+    request: (payload) => node.request(SERVICE, payload),
+    async serve() {
+      node.reply(SERVICE, ({ payload }) => payload)
+    },
     async subscribe(onMessage) {
       if (role !== 'subscriber') return
       const subscription = node.subscribe(TOPIC)

@@ -16,8 +16,6 @@ export interface CellSettings {
   readonly profileDir: string | undefined
 }
 
-/** Unacknowledged durable messages at most. */
-const DURABLE_WINDOW = 256
 /** Payload bytes ahead at which a publisher that nothing else holds is held. */
 const CAP_BYTES = 256 * 1024 * 1024
 /** A heartbeat of gossip passes before a mesh is measured. */
@@ -62,13 +60,19 @@ async function measure(
   const startedAt = performance.now()
   await team.start(contender, cell)
   if (cell.workload === 'idle') return measureIdle(team, settings)
-  if (cell.workload === 'durable') return measureDurable(team, contender, cell, settings)
+  if (cell.workload === 'durable') return measureWindow(team, contender, cell, settings)
   await team.ready()
   const readyMs = performance.now() - startedAt
   if (cell.topology === 'mesh') await sleep(MESH_SETTLES_MS)
-  const run = cell.workload === 'latency' ? measureLatency : measureThroughput
+  const run = RUNS[cell.workload]
   return { readyMs, ...(await run(team, contender, cell, settings)) }
 }
+
+const RUNS = {
+  latency: measureLatency,
+  throughput: measureThroughput,
+  request: measureWindow
+} as const
 
 /** Does `work` between two CPU readings, profiled where asked. */
 async function observed<T>(
@@ -209,18 +213,19 @@ function perMillion(cpu: Phase['cpu'], count: number): number {
   return ((cpu.publisher + cpu.subscribers + cpu.broker) / count) * 1e6
 }
 
-async function measureDurable(
+async function measureWindow(
   team: Team,
   contender: Contender,
   cell: Cell,
   settings: CellSettings
 ): Promise<CellResult> {
   const { publisher } = team
-  const order = { size: cell.size, window: DURABLE_WINDOW }
-  await publisher.ask('durable', { ...order, durationMs: settings.warmUpMs })
+  const what = cell.workload === 'request' ? 'request' : 'durable'
+  const order = { size: cell.size, window: cell.window }
+  await publisher.ask(what, { ...order, durationMs: settings.warmUpMs })
   const name = profileName(settings, contender, cell)
   const { outcome, cpu } = await observed(team, name, () =>
-    publisher.ask('durable', { ...order, durationMs: settings.durationMs })
+    publisher.ask(what, { ...order, durationMs: settings.durationMs })
   )
   const { latencies, seconds } = outcome
   return {

@@ -44,7 +44,7 @@ export class Team {
       await this.#broker.listening(brokerPort)
     }
     const startNode = (index: number, peers: readonly unknown[]): Promise<unknown> =>
-      this.#startNode(contender, { index, peers, ports, brokerPort })
+      this.#startNode(contender, cell, { index, peers, ports, brokerPort })
     const indexes = Array.from({ length: cell.subscribers + 1 }, (_none, index) => index)
     if (contender.startsTogether) {
       await Promise.all(indexes.map((index) => startNode(index, [])))
@@ -60,6 +60,7 @@ export class Team {
   /** Resolves to the node's address. */
   async #startNode(
     { adapter, options }: Contender,
+    { workload }: Cell,
     node: Pick<AdapterContext, 'index' | 'peers' | 'ports' | 'brokerPort'>
   ): Promise<unknown> {
     const role: Role = node.index === 0 ? 'publisher' : 'subscriber'
@@ -69,7 +70,8 @@ export class Team {
     const worker = new WorkerProcess(role, build, () => this.#tellProgress())
     this.#workers.push(worker)
     const context: AdapterContext = { ...node, options, dir, skeinUrl, peersDir }
-    return (await worker.ask('start', { adapter, role, context })).address
+    const serves = role === 'subscriber' && workload === 'request'
+    return (await worker.ask('start', { adapter, role, serves, context })).address
   }
 
   get workers(): readonly WorkerProcess[] {

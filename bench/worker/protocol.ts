@@ -7,6 +7,8 @@ export const PROBE = 0xffff_ffff
 export interface StartOrder {
   readonly adapter: AdapterName
   readonly role: Role
+  /** It answers requests. */
+  readonly serves: boolean
   readonly context: AdapterContext
 }
 
@@ -24,10 +26,10 @@ export interface PaceOrder {
   readonly rate: number
 }
 
-export interface DurableOrder {
+export interface WindowOrder {
   readonly size: number
   readonly durationMs: number
-  /** Unacknowledged messages at most. */
+  /** Messages without an acknowledgement, or requests without an answer, at most. */
   readonly window: number
 }
 
@@ -54,9 +56,9 @@ export interface Received {
   readonly latencies: Float64Array
 }
 
-export interface DurableResult {
+export interface WindowResult {
   readonly seconds: number
-  /** Publish to acknowledgement of each message, ms. */
+  /** From each message to its acknowledgement, or each request to its answer, ms. */
   readonly latencies: readonly number[]
 }
 
@@ -76,7 +78,8 @@ export interface Orders {
   end: (order: { sent: number }) => Promise<Received>
   flood: (order: FloodOrder) => Promise<Published>
   pace: (order: PaceOrder) => Promise<Published>
-  durable: (order: DurableOrder) => Promise<DurableResult>
+  durable: (order: WindowOrder) => Promise<WindowResult>
+  request: (order: WindowOrder) => Promise<WindowResult>
   usage: (order: Record<string, never>) => Promise<Usage>
   startProfile: (order: Record<string, never>) => Promise<void>
   stopProfile: (order: { file: string }) => Promise<void>

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { AdapterNode } from '../adapters/contract.ts'
 import { PROBE } from './protocol.ts'
-import type { DurableOrder, DurableResult, FloodOrder, PaceOrder, Published } from './protocol.ts'
+import type { FloodOrder, PaceOrder, Published, WindowOrder, WindowResult } from './protocol.ts'
 
 /** CLOCK_MONOTONIC on Linux: the same clock in every process of a host. */
 const now = (): bigint => process.hrtime.bigint()
@@ -11,6 +11,8 @@ const PROBE_EVERY_MS = 20
 /** The event loop gets a turn after so many messages. */
 const MESSAGES_PER_TURN = 32
 const PROBE_BYTES = 128
+/** Who serves is known to others within this time. */
+const REACHED_WITHIN_NS = 20_000_000_000n
 
 /** Always a fresh payload: contenders keep references, so a buffer is never used again. */
 function createPayload(size: number, sequence: number): Buffer {
@@ -24,6 +26,7 @@ function createPayload(size: number, sequence: number): Buffer {
 export class Publishing {
   readonly #publish: (payload: Buffer) => Promise<unknown> | undefined
   readonly #publishDurable: (payload: Buffer) => Promise<unknown>
+  readonly #request: (payload: Buffer) => Promise<unknown>
   readonly #flush: () => Promise<unknown> | undefined
   #probing = false
   /** Messages that the slowest subscriber has, as last reported. */
@@ -32,6 +35,7 @@ export class Publishing {
   constructor(node: AdapterNode) {
     this.#publish = (payload) => node.publish?.(payload)
     this.#publishDurable = async (payload) => node.publishDurable?.(payload)
+    this.#request = async (payload) => node.request?.(payload)
     this.#flush = () => node.flush?.()
   }
 
@@ -91,20 +95,43 @@ export class Publishing {
     return { sent, startedAt, ahead: 0, lag }
   }
 
-  async durable({ size, durationMs, window }: DurableOrder): Promise<DurableResult> {
+  durable(order: WindowOrder): Promise<WindowResult> {
+    return this.#keepFull(order, this.#publishDurable)
+  }
+
+  /** Begins when the first one is answered: who serves has to be known. */
+  async request(order: WindowOrder): Promise<WindowResult> {
+    const end = now() + REACHED_WITHIN_NS
+    for (;;) {
+      try {
+        await this.#request(createPayload(order.size, 0))
+        break
+      } catch (error) {
+        if (now() > end) throw error
+        await sleep(PROBE_EVERY_MS)
+      }
+    }
+    return this.#keepFull(order, this.#request)
+  }
+
+  /** Always as many under way as the window takes. */
+  async #keepFull(
+    { size, durationMs, window }: WindowOrder,
+    send: (payload: Buffer) => Promise<unknown>
+  ): Promise<WindowResult> {
     const latencies: number[] = []
     const startedAt = now()
     const end = startedAt + BigInt(durationMs) * 1_000_000n
     let last = startedAt
     let sent = 0
-    const publishOneByOne = async (): Promise<void> => {
+    const sendOneByOne = async (): Promise<void> => {
       for (let at = now(); at < end; at = now()) {
-        await this.#publishDurable(createPayload(size, sent++))
+        await send(createPayload(size, sent++))
         last = now()
         latencies.push(milliseconds(last - at))
       }
     }
-    await Promise.all(Array.from({ length: window }, publishOneByOne))
+    await Promise.all(Array.from({ length: window }, sendOneByOne))
     return { seconds: milliseconds(last - startedAt) / 1000, latencies }
   }
 }

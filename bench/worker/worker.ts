@@ -23,10 +23,16 @@ const profiler = new Profiler()
 let node: AdapterNode | undefined
 let publishing = new Publishing({ stop: () => undefined })
 
-async function start({ adapter, role, context }: StartOrder): Promise<{ address: unknown }> {
+async function start({
+  adapter,
+  role,
+  serves,
+  context
+}: StartOrder): Promise<{ address: unknown }> {
   node = await (await ADAPTERS[adapter]()).start(role, context)
   publishing = new Publishing(node)
   if (role === 'subscriber') await node.subscribe?.((bytes) => receiving.take(bytes))
+  if (serves) await node.serve?.()
   return { address: node.address }
 }
 
@@ -58,6 +64,7 @@ const orders: Orders = {
   flood: (order) => publishing.flood(order),
   pace: (order) => publishing.pace(order),
   durable: (order) => publishing.durable(order),
+  request: (order) => publishing.request(order),
   async usage() {
     const { user, system } = process.cpuUsage()
     return {
