@@ -37,7 +37,7 @@ export interface LifeEngine {
     subscribe(
       filter: string,
       name: string,
-      options: Pick<SubscribeOptions, 'group' | 'from' | 'onGap' | 'onPartition'>
+      options: Pick<SubscribeOptions, 'group' | 'from' | 'onGap' | 'onPartition' | 'maxDeliveries'>
     ): LifeSubscription
   }
   readonly inbox: {

@@ -114,7 +114,13 @@ export class Reader implements Occupant {
       })
     }
     const onPartition = majority === undefined ? undefined : { majority }
-    return engine.groups.subscribe(filter, group, { group, from, onGap, onPartition })
+    return engine.groups.subscribe(filter, group, {
+      group,
+      from,
+      onGap,
+      onPartition,
+      maxDeliveries: 0
+    })
   }
 
   #isOpen(life: Life, subscription: LifeSubscription): boolean {

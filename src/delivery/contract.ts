@@ -114,7 +114,7 @@ export interface SubscriptionEvents {
   gap: Gap
   /** A durable subscription has waited for a gap longer than `gapTimeoutMs`. */
   stalled: Gap
-  /** A message used up its hand-overs, and is in `$dlq/<node>.<name>/<topic>` now. */
+  /** A message used up its hand-overs, and is in `$dlq/<node>.<name>/<topic>` now, of a group in `$dlq/<name>/<topic>`. */
   'dead-letter': DeadLetter
   /** It ended by itself: stopped, or taken by an error. */
   end: { error: Error | undefined }
@@ -159,7 +159,7 @@ export interface SubscribeOptions {
   /** Handed over again when not acknowledged for so long. Default 30,000 ms. */
   readonly ackTimeoutMs?: number | undefined
   /**
-   * Hand-overs that a message of a durable one gets before it goes to the dead letters. Default 5; 0: no limit.
+   * Hand-overs that a message of a durable one, or of one member of a group, gets before it goes to the dead letters. Default 5; 0: no limit.
    * A nack, an acknowledgement that did not come in time, a handler that threw, and an end of the consumer count.
    */
   readonly maxDeliveries?: number | undefined

@@ -48,6 +48,17 @@ export function deadLetterChannel(node: string, name: string, filter: string): s
   )
 }
 
+/** The channel of a group's dead letters: `$dlq/<name>`. Throws ERR_OPTIONS where the name is too long for it. */
+export function groupDeadLetterChannel(group: string): string {
+  const channel = `$dlq/${group.replaceAll(/[%+#\0\p{Surrogate}]/gu, percentEncoded)}`
+  if (isChannel(channel)) return channel
+  throw new SkeinError(
+    'ERR_OPTIONS',
+    `group: with the name '${group}' its dead letters would have no valid topic; take a shorter one`,
+    { details: { option: 'group' } }
+  )
+}
+
 function percentEncoded(character: string): string {
   return `%${character.charCodeAt(0).toString(16).padStart(2, '0').toUpperCase()}`
 }

@@ -26,7 +26,7 @@ import type { Decoder } from './decoder.ts'
 import type { DeliveryStats } from './delivery-stats.ts'
 import type { Feed } from './feed.ts'
 import type { Interest, Interests } from './interests.ts'
-import { ParkedRows } from './parked-rows.ts'
+import { type ParkedRow, ParkedRows } from './parked-rows.ts'
 import { PayloadFields } from './payload-fields.ts'
 import { Registered } from './registered.ts'
 import { assertAlike, assertName, defaultFrom, limitsOf, sinceOf, whereOf } from './registration.ts'
@@ -65,6 +65,8 @@ export interface SubscriptionsEvents {
   unregistered: { name: string }
   /** A consumer is further behind than what is kept in memory; said once until it has caught up. */
   slow: { filter: string; durable: string | undefined; lag: number }
+  /** A dead letter of what is no durable subscription here was redriven, and is on disk. */
+  redriven: { subscription: string; key: string; row: ParkedRow }
   /** A message used up its hand-overs. */
   'dead-letter': DeadLetter
 }
@@ -123,7 +125,10 @@ export class Subscriptions {
     this.#durable = new Registered(components)
     this.deadLetters = new DeadLetters(components, {
       self: init.self,
-      onParked: (name, key, row) => this.#names.get(name)?.park(key, row)
+      onParked: (name, key, row) => {
+        if (this.#durable.find(name) !== undefined) this.#names.get(name)?.park(key, row)
+        else this.#emitter.emit('redriven', { subscription: name, key, row })
+      }
     })
   }
 
@@ -275,7 +280,9 @@ export class Subscriptions {
 
   /** See `DeadLetters.redrive`. Throws ERR_SUBSCRIPTION_UNKNOWN. */
   async redrive(name: string, ids?: readonly string[]): Promise<number> {
-    if (this.#durable.find(name) === undefined) throw unknown(name)
+    const { store } = this.#components
+    // Of a work group, too.
+    if (!store.registrations().some((known) => known.name === name)) throw unknown(name)
     return this.deadLetters.redrive(name, ids)
   }
 

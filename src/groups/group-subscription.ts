@@ -5,6 +5,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import { jitter, type Random } from '../core/random.ts'
 import type {
+  DeadLetter,
   Message,
   SubscribeOptions,
   Subscription,
@@ -16,16 +17,20 @@ import { Consumer } from '../delivery/consumer.ts'
 import type { Decoder } from '../delivery/decoder.ts'
 import type { Feed } from '../delivery/feed.ts'
 import type { DeliveredMessage, MessageOwner } from '../delivery/message.ts'
+import type { Failure } from '../delivery/dead-letter.ts'
 import type { DeliveryStats } from '../delivery/delivery-stats.ts'
+import type { ParkedRow } from '../delivery/parked-rows.ts'
 import type { PeerId } from '../mesh/contract.ts'
 import type { EphemeralReceiver, EphemeralSender } from '../replication/ephemeral.ts'
 import type { Gaps } from '../replication/gaps.ts'
+import type { Publisher } from '../replication/publisher.ts'
 import type { PeerDirectory } from '../replication/peer-directory.ts'
 import type { Store } from '../store/contract.ts'
 import { Acknowledgements, givenBack, isUnconfirmed } from './acknowledgements.ts'
 import { GapWatch } from './gap-watch.ts'
 import type { GroupChannel } from './group-channel.ts'
 import { GroupIntake } from './group-intake.ts'
+import { GroupLetters } from './group-letters.ts'
 import type { GroupLane, Place } from './group-lane.ts'
 import type { Hand } from './hands.ts'
 import { SlotKeeper } from './slot-keeper.ts'
@@ -38,6 +43,7 @@ export interface GroupSubscriptionComponents {
   readonly gaps: Gaps
   readonly directory: Pick<PeerDirectory, 'events' | 'get'>
   readonly channel: GroupChannel
+  readonly publisher: Pick<Publisher, 'publish'>
   readonly sender: Pick<EphemeralSender, 'send'>
   readonly receiver: Pick<EphemeralReceiver, 'events'>
   readonly clock: Clock
@@ -53,6 +59,7 @@ export interface GroupSubscriptionInit extends SubscriptionLimits {
   readonly autoAck: boolean
   readonly retry: SubscribeOptions['retry']
   readonly matches: (topic: string) => boolean
+  readonly onDeadLetter: (letter: DeadLetter) => void
   /** Makes sure that the group exists, joins the channels, gives the lanes their place. */
   readonly open: (subscription: GroupSubscription) => Promise<void>
   /** Resolves when all that neighbours know of the group is here, or they have had their time. */
@@ -68,6 +75,8 @@ const TICK_MS = 250
 const FULL_MS = 2_000
 /** Before a message that was not acknowledged comes again here, its slot has so long to go elsewhere, ms. */
 const EVICT_MS = 1_000
+/** A dead letter that could not be written is tried again after this time, ms: its message comes again before. */
+const BURY_AGAIN_MS = 1_000
 
 /** One node's part in a group that someone consumes. */
 export class GroupSubscription implements Subscription, MessageOwner {
@@ -83,6 +92,7 @@ export class GroupSubscription implements Subscription, MessageOwner {
   readonly #acknowledgements: Acknowledgements
   readonly #consumer: Consumer
   readonly #intake: GroupIntake
+  readonly #letters: GroupLetters
   readonly #gaps: GapWatch
   readonly #createdAt: Date
   #timer: Timer | undefined
@@ -131,6 +141,18 @@ export class GroupSubscription implements Subscription, MessageOwner {
       onLost: (channelOf, lost) => this.#gaps.lost(channelOf, lost),
       onError: (error) => this.#failed(error)
     })
+    this.#letters = new GroupLetters(components, {
+      ...init,
+      group: init.name,
+      epoch: this.epoch,
+      hasRoom: (more) => this.#intake.hands.size + more <= init.maxInFlight,
+      onReadable: () => this.#consumer.wake(),
+      onLetter: (letter) => {
+        this.events.emit('dead-letter', letter)
+        init.onDeadLetter(letter)
+      },
+      onError: (error) => this.#failed(error)
+    })
     this.#consumer = new Consumer(clock, {
       take: () => this.#take(),
       acknowledge: init.autoAck ? (message) => this.#autoAcknowledge(message) : undefined,
@@ -163,7 +185,8 @@ export class GroupSubscription implements Subscription, MessageOwner {
 
   inFlight(id: string): Message | undefined {
     const hand = this.#intake.hands.get(id)
-    return hand === undefined || hand.attempt === 0 ? undefined : hand.held
+    if (hand === undefined || hand.attempt === 0) return this.#letters.redriven.find(id)
+    return hand.held
   }
 
   status(): SubscriptionStatus {
@@ -177,7 +200,7 @@ export class GroupSubscription implements Subscription, MessageOwner {
       durable: undefined,
       group: this.group,
       open: true,
-      inFlight: this.#intake.hands.size,
+      inFlight: this.#intake.hands.size + this.#letters.redriven.inFlight,
       lag,
       gaps: this.#gaps.holes(),
       createdAt: this.#createdAt,
@@ -190,6 +213,11 @@ export class GroupSubscription implements Subscription, MessageOwner {
   }
 
   // ---- the registry's side ----
+
+  /** A dead letter was redriven on this node, and is on disk. */
+  park(key: string, row: ParkedRow): void {
+    this.#letters.redriven.add(key, row)
+  }
 
   /** Somebody forgot the group. */
   forgotten(): void {
@@ -216,6 +244,15 @@ export class GroupSubscription implements Subscription, MessageOwner {
 
   async acknowledge(message: DeliveredMessage): Promise<void> {
     if (this.#stopped !== undefined) throw givenBack()
+    const { redriven } = this.#letters
+    if (redriven.owns(message)) return redriven.acknowledge(message)
+    await this.#finish(message)
+    const { fence, id, key } = message
+    if (this.keeper.hasLost(slotOf(key, id), fence)) throw taken(id)
+  }
+
+  /** Resolves when enough members know that it is done with. */
+  async #finish(message: DeliveredMessage): Promise<void> {
     const { id, publisher, sequence, session, candidate } = message
     const log = `${publisher}/${session}/${candidate.entry.channel}`
     if (this.#components.channel.state.finish(log, sequence)) this.#components.stats.acknowledged++
@@ -224,17 +261,36 @@ export class GroupSubscription implements Subscription, MessageOwner {
     if (hand !== undefined && !this.#intake.hands.isBusy(hand.slot)) this.keeper.idle(hand.slot)
     this.#consumer.wake()
     await this.#acknowledgements.tell(log)
-    if (this.keeper.hasLost(slotOf(message.key, id), message.fence)) throw taken(id)
   }
 
-  async retry(message: DeliveredMessage, delayMs: number): Promise<void> {
+  retry(message: DeliveredMessage, delayMs: number): Promise<void> {
+    return this.#giveBack(message, delayMs, { reason: 'nack' })
+  }
+
+  async #giveBack(message: DeliveredMessage, delayMs: number, failure: Failure): Promise<void> {
     if (this.#stopped !== undefined) throw givenBack()
     const { clock } = this.#components
+    const { redriven } = this.#letters
+    if (redriven.owns(message)) return redriven.giveBack(message, delayMs, failure)
     const hand = this.#intake.hands.get(message.id)
-    if (hand?.deadline === undefined) return Promise.resolve()
+    if (hand?.deadline === undefined) return
+    if (this.#letters.isSpent(hand.attempt)) return this.#bury(hand, failure)
     this.#putBack(hand, clock.monotonic() + delayMs)
     if (delayMs > 0) clock.after(delayMs, () => this.#consumer.wake())
-    return Promise.resolve()
+  }
+
+  /** Its hand-overs are used up: it is done with when its dead letter is on disk. */
+  async #bury(hand: Hand<DeliveredMessage>, failure: Failure): Promise<void> {
+    const { attempt, held } = hand
+    // Until then nobody else gets it, nor the next one of its key.
+    hand.deadline = Infinity
+    try {
+      await this.#letters.bury(held.again(attempt), { ...failure, attempts: attempt })
+    } catch (error) {
+      this.#putBack(hand, this.#components.clock.monotonic() + BURY_AGAIN_MS)
+      throw error
+    }
+    this.#finish(held).catch((error: unknown) => this.#failed(error))
   }
 
   /** A message that is put back comes again here, or, where its slot is to go, at another member. */
@@ -249,7 +305,7 @@ export class GroupSubscription implements Subscription, MessageOwner {
 
   #take(): DeliveredMessage | undefined {
     if (this.#stopped !== undefined || this.keeper.isFenced) return undefined
-    return this.#intake.take()
+    return this.#letters.next() ?? this.#intake.take()
   }
 
   #autoAcknowledge(message: DeliveredMessage): void {
@@ -266,7 +322,10 @@ export class GroupSubscription implements Subscription, MessageOwner {
     const { maxMs = LIMITS.retryMaxMs, minMs = LIMITS.retryMinMs } = this.#init.retry ?? {}
     const longest = Math.min(minMs * 2 ** (message.attempt - 1), maxMs)
     const delayMs = jitter(this.#components.random, longest)
-    this.retry(message, delayMs).catch((cause: unknown) => this.#failed(cause))
+    const text = error instanceof Error ? error.message : String(error)
+    this.#giveBack(message, delayMs, { reason: 'handler error', error: text }).catch(
+      (cause: unknown) => this.#failed(cause)
+    )
   }
 
   // ---- what takes time ----
@@ -276,12 +335,15 @@ export class GroupSubscription implements Subscription, MessageOwner {
     for (const hand of this.#intake.hands.values()) {
       if (hand.deadline === undefined || hand.deadline > now) continue
       if (this.#intake.isDone(hand.log, hand.sequence)) this.#intake.hands.finish(hand.id)
-      else {
+      else if (this.#letters.isSpent(hand.attempt)) {
+        this.#bury(hand, { reason: 'ack timeout' }).catch((error: unknown) => this.#failed(error))
+      } else {
         const isAlone = this.keeper.isAlone
         this.#putBack(hand, isAlone ? now : now + EVICT_MS)
         if (!isAlone) this.keeper.evict(hand.slot)
       }
     }
+    this.#letters.redriven.tick()
     this.#relieve(now)
     this.#acknowledgements.again()
     for (const lane of this.#intake.lanes()) if (lane.advance()) this.#save(lane)
@@ -329,6 +391,7 @@ export class GroupSubscription implements Subscription, MessageOwner {
     await Promise.resolve()
     await this.#init.open(this)
     if (this.#stopped !== undefined) return
+    await this.#letters.redriven.load()
     this.#redefined = this.#components.channel.events.on('changed', ({ kinds }) => {
       if (!kinds.has('definition')) return
       this.#init.redefined(this).catch((error: unknown) => this.#fail(error))
@@ -358,6 +421,7 @@ export class GroupSubscription implements Subscription, MessageOwner {
       await this.#settled()
     } finally {
       await this.keeper.stop()
+      await this.#letters.redriven.close()
       this.#acknowledgements.stop()
       this.#intake.close()
       this.#init.close(this)

@@ -3,10 +3,12 @@ import { SkeinError, isSkeinError } from '../core/errors.ts'
 import type { Emitter, Events } from '../core/events.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Random } from '../core/random.ts'
-import type { SubscribeOptions, Subscription } from '../delivery/contract.ts'
+import type { DeadLetter, SubscribeOptions, Subscription } from '../delivery/contract.ts'
+import { groupDeadLetterChannel } from '../delivery/dead-letter.ts'
 import type { Decoder } from '../delivery/decoder.ts'
 import type { Feed } from '../delivery/feed.ts'
 import type { Interest, Interests } from '../delivery/interests.ts'
+import { type ParkedRow, ParkedRows } from '../delivery/parked-rows.ts'
 import { lagOf, limitsOf } from '../delivery/registration.ts'
 import type { DeliveryStats } from '../delivery/delivery-stats.ts'
 import type { PeerId } from '../mesh/contract.ts'
@@ -55,6 +57,8 @@ export interface GroupsEvents {
   registered: { name: string }
   /** A group is registered on this node no more. */
   unregistered: { name: string }
+  /** A message used up its hand-overs at a member on this node. */
+  'dead-letter': DeadLetter
   /** A group is consumed on this node, or no more. */
   changed: { names: readonly string[] }
 }
@@ -143,8 +147,7 @@ export class Groups {
       .find((registered) => registered.name === name)
     this.#assertFree(name, filter, registration)
     const known = this.#know(name, filter)
-    // What fails for ever comes again for ever: groups have no dead letters.
-    const tuning = { ...limitsOf(options, registration), maxDeliveries: 0 }
+    const tuning = limitsOf(options, registration)
     const { self } = this.#init
     const opening = new GroupOpening(
       this.#components,
@@ -161,6 +164,7 @@ export class Groups {
         autoAck: options.ack === 'auto',
         retry: options.retry,
         matches: (topic) => topicMatches(filter, topic),
+        onDeadLetter: (letter) => this.#emitter.emit('dead-letter', letter),
         open: (opened) => this.#open(known, opened, opening),
         hear: () => opening.hear(),
         redefined: async (opened) => {
@@ -233,6 +237,11 @@ export class Groups {
     await this.#forgetting.get(name)
   }
 
+  /** A dead letter of a group was redriven on this node, and is on disk. */
+  park(name: string, key: string, row: ParkedRow): void {
+    this.#known.get(name)?.open?.park(key, row)
+  }
+
   /** How far each group registered here is behind, in messages of this node's journals. */
   async lags(): Promise<{ name: string; lag: number }[]> {
     const { interests, store } = this.#components
@@ -283,6 +292,7 @@ export class Groups {
       known.open?.forgotten()
       await known.open?.stop()
       await this.#components.store.unregister(name)
+      await new ParkedRows(this.#components.store, name).clear()
       this.#emitter.emit('unregistered', { name })
     })
     this.#forgetting.set(name, forgetting)
@@ -389,6 +399,7 @@ function checked(text: string, options: SubscribeOptions): 'now' | 'earliest' | 
   const { durable, from = 'now', group = '' } = options
   // Before anything is known of it.
   groupChannel(group)
+  groupDeadLetterChannel(group)
   const refuse = (option: string, message: string): SkeinError =>
     new SkeinError('ERR_OPTIONS', message, { details: { option } })
   if (durable !== undefined) {
@@ -399,9 +410,6 @@ function checked(text: string, options: SubscribeOptions): 'now' | 'earliest' | 
       'where',
       'where: members of a group take what its filter matches; choose in the handler'
     )
-  }
-  if ((options.maxDeliveries ?? 0) > 0) {
-    throw refuse('maxDeliveries', 'maxDeliveries: a group has no dead letters; leave it out')
   }
   if (text.startsWith('@')) {
     throw refuse('group', `group: '${text}' is an inbox, which one node alone reads`)

@@ -219,6 +219,9 @@ export class Engine implements Lifecycle {
       }
       this.subscriptions.events.on('registered', () => this.mesh.subscribers.changed())
       this.subscriptions.events.on('unregistered', () => this.mesh.subscribers.changed())
+      this.subscriptions.events.on('redriven', ({ key, row, subscription }) =>
+        this.groups.park(subscription, key, row)
+      )
       this.groups.events.on('registered', () => this.mesh.subscribers.changed())
       this.groups.events.on('unregistered', () => this.mesh.subscribers.changed())
       this.groups.events.on('changed', () => this.mesh.presence.changed())

@@ -23,6 +23,7 @@ export function forwardEvents(
   subscriptions.events.on('retention:unread', (unread) => emitter.emit('retention:unread', unread))
   subscriptions.events.on('slow', (slow) => emitter.emit('slow:consumer', slow))
   subscriptions.events.on('dead-letter', (letter) => emitter.emit('dead-letter', letter))
+  engine.groups.events.on('dead-letter', (letter) => emitter.emit('dead-letter', letter))
   inbox.events.on('expired', (entry) => emitter.emit('outbox:expired', entry))
   for (const name of ['slow:neighbour', 'slow:disk', 'clock:jump'] as const) {
     slowPaths.events.on(name, (detail) => emitter.emit(name, detail as never))
