@@ -33,6 +33,8 @@ export const LIMITS = {
   ageMarginMs: 5_000,
   /** A record further ahead of local time than this does not move the local clock, ms. */
   clockAheadMs: 60_000,
+  /** A node goes on after what it said in a former life, if that is not further ahead of its clock than this, ms. */
+  formerClockAheadMs: 24 * 3_600_000,
   /** Acknowledged ranges kept above a cursor before the subscription waits. */
   cursorRanges: 1024,
   /** Ranges of one log that a group tells of: a value stays within 40 KiB. Above it members wait for the oldest. */

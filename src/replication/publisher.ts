@@ -108,12 +108,21 @@ export class Publisher {
   async start(): Promise<void> {
     if (this.#state !== 'new') return
     this.#state = 'open'
+    this.#resumeTime()
     this.#openSession('start')
     // Whoever's write it was that failed: the store comes back through here.
     this.#unsubscribe = this.#components.store.events.on('condition', ({ condition, reason }) => {
       if (condition === 'failed') this.#writeFailed(new SkeinError('ERR_STORE_WRITE', reason))
     })
     await this.ids.start()
+  }
+
+  /** What is said now is later than what was said before, though the clock was set back meanwhile: last values are. */
+  #resumeTime(): void {
+    const { hybridClock, store } = this.#components
+    for (const { publisher, timeMs } of store.logs()) {
+      if (publisher === this.#init.publisher) hybridClock.resume(timeMs)
+    }
   }
 
   /**

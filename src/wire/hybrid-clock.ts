@@ -59,6 +59,16 @@ export class HybridClock {
     return true
   }
 
+  /**
+   * Makes later ticks come after all of that millisecond, of which this node said something in a former life: its
+   * clock may have been set back since. Nothing happens when it is more than LIMITS.formerClockAheadMs ahead of the
+   * wall clock, which was very wrong then: time would stand still for as long.
+   */
+  resume(ms: number): void {
+    if (ms < this.#last.ms || ms > this.#now() + LIMITS.formerClockAheadMs) return
+    this.#last = { ms, counter: GREATEST_COUNTER }
+  }
+
   #now(): number {
     return Math.min(GREATEST_MS, Math.max(0, Math.floor(this.#clock.now())))
   }

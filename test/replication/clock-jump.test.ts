@@ -157,6 +157,27 @@ describe('clock jump', () => {
     expect((await node.publish('1', 'one')).id).not.toBe(first.id)
   })
 
+  it('of an hour back while it is off: what a node says is later than what it said before', async () => {
+    const machine = new Machine()
+    const disk = openMemory()
+    const before = await nodeOn(machine, disk)
+    await before.publish('1')
+    const [first] = await times(before)
+    await before.stop()
+    machine.jump(-HOUR_MS)
+    const after = await nodeOn(machine, disk)
+    await after.publish('2')
+    const [second] = await times(after)
+    if (first === undefined || second === undefined) throw new Error('nothing was written')
+    expect(compareHybrid(second, first)).toBeGreaterThan(0)
+    // A clock that was wrong by years does not hold the time for years.
+    await after.stop()
+    machine.jump(-30 * 24 * HOUR_MS)
+    const later = await nodeOn(machine, disk)
+    await later.publish('3')
+    expect((await times(later))[0]?.ms).toBe(machine.now())
+  })
+
   it.each(JUMPS)('of %d ms: sessions go up at every start', async (jump) => {
     const machine = new Machine()
     const disk = openMemory()
