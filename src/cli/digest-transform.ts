@@ -11,8 +11,8 @@ interface DigestInit {
   readonly onBytes: (bytes: number) => void
 }
 
-/** Passes bytes on, and behind them their digest. */
-export class DigestAppender extends Transform {
+/** What passes, counted and digested. */
+abstract class DigestTransform extends Transform {
   readonly #hash = createHash('sha256')
   readonly #init: DigestInit
   #bytes = 0
@@ -28,52 +28,48 @@ export class DigestAppender extends Transform {
     return this.#bytes
   }
 
-  override _transform(chunk: Buffer, _encoding: string, done: TransformCallback): void {
-    this.#hash.update(chunk)
-    this.#bytes += chunk.length
+  protected count(payload: Buffer): void {
+    this.#hash.update(payload)
+    this.#bytes += payload.length
     this.#init.onBytes(this.#bytes)
+  }
+
+  protected finish(): Buffer {
+    const digest = this.#hash.digest()
+    this.digest = digest.toString('hex')
+    return digest
+  }
+}
+
+/** Passes bytes on, and behind them their digest. */
+export class DigestAppender extends DigestTransform {
+  override _transform(chunk: Buffer, _encoding: string, done: TransformCallback): void {
+    this.count(chunk)
     done(null, chunk)
   }
 
   override _flush(done: TransformCallback): void {
-    const digest = this.#hash.digest()
-    this.digest = digest.toString('hex')
-    done(null, digest)
+    done(null, this.finish())
   }
 }
 
 /** Passes bytes on but for the digest behind them; fails with ERR_STREAM at the end where that is another one. */
-export class DigestChecker extends Transform {
-  readonly #hash = createHash('sha256')
-  readonly #init: DigestInit
+export class DigestChecker extends DigestTransform {
   /** What may be the digest. */
   #tail = Buffer.alloc(0)
-  #bytes = 0
-  digest = ''
-
-  constructor(init: DigestInit) {
-    super()
-    this.#init = init
-  }
-
-  get bytes(): number {
-    return this.#bytes
-  }
 
   override _transform(chunk: Buffer, _encoding: string, done: TransformCallback): void {
     const all = this.#tail.length === 0 ? chunk : Buffer.concat([this.#tail, chunk])
     const end = Math.max(0, all.length - DIGEST_BYTES)
     this.#tail = Buffer.from(all.subarray(end))
     const payload = all.subarray(0, end)
-    this.#hash.update(payload)
-    this.#bytes += payload.length
-    this.#init.onBytes(this.#bytes)
+    this.count(payload)
     if (payload.length > 0) this.push(payload)
     done()
   }
 
   override _flush(done: TransformCallback): void {
-    this.digest = this.#hash.digest('hex')
+    this.finish()
     const expected = this.#tail.toString('hex')
     if (this.digest === expected) {
       done()

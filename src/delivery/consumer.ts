@@ -53,7 +53,7 @@ export class Consumer {
     })
   }
 
-  async next(): Promise<IteratorResult<DeliveredMessage>> {
+  async #next(): Promise<IteratorResult<DeliveredMessage>> {
     if (this.#handler !== undefined) throw consumedTwice()
     const last = this.#last
     this.#last = undefined
@@ -62,6 +62,17 @@ export class Consumer {
     if (message === undefined) return { done: true, value: undefined }
     this.#last = message
     return { done: false, value: message }
+  }
+
+  /** `stop`: whoever iterates has had enough. */
+  iterator(stop: () => Promise<void>): AsyncIterator<DeliveredMessage> {
+    return {
+      next: () => this.#next(),
+      return: async () => {
+        await stop()
+        return { done: true, value: undefined }
+      }
+    }
   }
 
   onMessage(handler: Handler): void {

@@ -1,9 +1,8 @@
 import type { Clock } from '../core/clock.ts'
-import { SkeinError, toSkeinError } from '../core/errors.ts'
+import { type SkeinError, toSkeinError } from '../core/errors.ts'
 import { Emitter } from '../core/events.ts'
-import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
-import { jitter, type Random } from '../core/random.ts'
+import type { Random } from '../core/random.ts'
 import type { Gaps } from '../replication/gaps.ts'
 import type { Outgoing } from '../replication/log-writer.ts'
 import type { CursorState, Store } from '../store/contract.ts'
@@ -27,6 +26,7 @@ import { GapWatch } from './gap-watch.ts'
 import { DeliveredMessage, type MessageOwner } from './message.ts'
 import { ParkedLane } from './parked-lane.ts'
 import { type ParkedRow, ParkedRows } from './parked-rows.ts'
+import { givenBack, handlerFailure, retryAfterMs } from './giving-back.ts'
 import type { SubscriptionInit } from './subscription-init.ts'
 
 export interface SubscriptionComponents {
@@ -95,13 +95,7 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
   // ---- consuming ----
 
   [Symbol.asyncIterator](): AsyncIterator<Message> {
-    return {
-      next: () => this.#consumer.next(),
-      return: async () => {
-        await this.stop()
-        return { done: true, value: undefined }
-      }
-    }
+    return this.#consumer.iterator(() => this.stop())
   }
 
   onMessage(handler: (message: Message) => void | Promise<void>): void {
@@ -394,10 +388,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       'a message handler failed'
     )
     if (this.durable === undefined) return
-    const { maxMs = LIMITS.retryMaxMs, minMs = LIMITS.retryMinMs } = this.#init.retry ?? {}
-    const longest = Math.min(minMs * 2 ** (message.attempt - 1), maxMs)
-    const delayMs = jitter(this.#components.random, longest)
-    const failure = { reason: 'handler error' as const, error: textOf(error) }
+    const delayMs = retryAfterMs(this.#components.random, message.attempt, this.#init.retry)
+    const failure = handlerFailure(error)
     const back =
       this.#parked?.owns(message) === true
         ? this.#parked.giveBack(message, delayMs, failure)
@@ -446,16 +438,4 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     await this.#init.close(this)
     this.events.emit('end', { error })
   }
-}
-
-/** Not everything that is thrown is an Error. */
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}
-
-function givenBack(): SkeinError {
-  return new SkeinError(
-    'ERR_MESSAGE_UNKNOWN',
-    'the subscription was stopped: its messages were given back'
-  )
 }

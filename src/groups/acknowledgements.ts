@@ -1,4 +1,4 @@
-import { SkeinError, isSkeinError } from '../core/errors.ts'
+import { isSkeinError } from '../core/errors.ts'
 import type { Receipt } from '../replication/batch.ts'
 import type { GroupChannel } from './group-channel.ts'
 import { encodeRanges } from './group-values.ts'
@@ -103,14 +103,6 @@ export class Acknowledgements {
       throw error
     }
   }
-}
-
-/** What an acknowledgement of a message that was given back is answered with. */
-export function givenBack(): SkeinError {
-  return new SkeinError(
-    'ERR_MESSAGE_UNKNOWN',
-    'the subscription was stopped: its messages were given back'
-  )
 }
 
 /** Is it only that others did not confirm it in time, or have the message now? The acknowledgement is on this node's disk. */

@@ -1,9 +1,8 @@
 import { type Clock, type Timer, every } from '../core/clock.ts'
 import { SkeinError, isSkeinError, toSkeinError } from '../core/errors.ts'
 import { Emitter } from '../core/events.ts'
-import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
-import { jitter, type Random } from '../core/random.ts'
+import type { Random } from '../core/random.ts'
 import type {
   DeadLetter,
   Message,
@@ -18,6 +17,7 @@ import type { Decoder } from '../delivery/decoder.ts'
 import type { Feed } from '../delivery/feed.ts'
 import type { DeliveredMessage, MessageOwner } from '../delivery/message.ts'
 import type { Failure } from '../delivery/dead-letter.ts'
+import { givenBack, handlerFailure, retryAfterMs } from '../delivery/giving-back.ts'
 import type { DeliveryStats } from '../delivery/delivery-stats.ts'
 import type { ParkedRow } from '../delivery/parked-rows.ts'
 import type { PeerId } from '../mesh/contract.ts'
@@ -26,7 +26,7 @@ import type { Gaps } from '../replication/gaps.ts'
 import type { Publisher } from '../replication/publisher.ts'
 import type { PeerDirectory } from '../replication/peer-directory.ts'
 import type { Store } from '../store/contract.ts'
-import { Acknowledgements, givenBack, isUnconfirmed } from './acknowledgements.ts'
+import { Acknowledgements, isUnconfirmed } from './acknowledgements.ts'
 import { GapWatch } from './gap-watch.ts'
 import type { GroupChannel } from './group-channel.ts'
 import { GroupIntake } from './group-intake.ts'
@@ -166,13 +166,7 @@ export class GroupSubscription implements Subscription, MessageOwner {
   // ---- consuming ----
 
   [Symbol.asyncIterator](): AsyncIterator<Message> {
-    return {
-      next: () => this.#consumer.next(),
-      return: async () => {
-        await this.stop()
-        return { done: true, value: undefined }
-      }
-    }
+    return this.#consumer.iterator(() => this.stop())
   }
 
   onMessage(handler: (message: Message) => void | Promise<void>): void {
@@ -319,12 +313,9 @@ export class GroupSubscription implements Subscription, MessageOwner {
       'a message handler failed'
     )
     if (this.#stopped !== undefined) return
-    const { maxMs = LIMITS.retryMaxMs, minMs = LIMITS.retryMinMs } = this.#init.retry ?? {}
-    const longest = Math.min(minMs * 2 ** (message.attempt - 1), maxMs)
-    const delayMs = jitter(this.#components.random, longest)
-    const text = error instanceof Error ? error.message : String(error)
-    this.#giveBack(message, delayMs, { reason: 'handler error', error: text }).catch(
-      (cause: unknown) => this.#failed(cause)
+    const delayMs = retryAfterMs(this.#components.random, message.attempt, this.#init.retry)
+    this.#giveBack(message, delayMs, handlerFailure(error)).catch((cause: unknown) =>
+      this.#failed(cause)
     )
   }
 

@@ -175,7 +175,8 @@ export class Link {
 
   /** Asks the neighbour not to forward what comes to it from one of its own neighbours. */
   decline(channel: string, via: number): void {
-    if (this.#sink === undefined || this.#declined.size >= CHANNELS_PER_LINK) return
+    const isFull = this.#declined.size >= CHANNELS_PER_LINK && !this.#declined.has(channel)
+    if (this.#sink === undefined || isFull) return
     this.#declined.add(channel)
     this.sendControl(encodeControl.prune(via, channel))
   }
