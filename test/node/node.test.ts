@@ -4,21 +4,8 @@ import { join } from 'node:path'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { silentLogger } from '../../src/core/logger.ts'
 import { createNode } from '../../src/index.ts'
-import type { Message, NodeOptions, SkeinNode } from '../../src/index.ts'
-
-const mesh = `test-${process.pid}-${Math.random().toString(36).slice(2)}`
-
-async function node(options: NodeOptions = {}): Promise<SkeinNode> {
-  const node = await createNode({
-    mesh,
-    mdns: false,
-    listen: ['/ip4/127.0.0.1/tcp/0'],
-    logger: silentLogger,
-    ...options
-  })
-  onTestFinished(() => node.stop())
-  return node
-}
+import type { Message, SkeinNode } from '../../src/index.ts'
+import { tcpNode } from '../fixtures/tcp-node.ts'
 
 async function folder(): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'skein-node-'))
@@ -27,8 +14,8 @@ async function folder(): Promise<string> {
 }
 
 async function pair(): Promise<[SkeinNode, SkeinNode]> {
-  const a = await node({ name: 'a' })
-  const b = await node({ name: 'b', join: [...a.status().addresses] })
+  const a = await tcpNode({ name: 'a' })
+  const b = await tcpNode({ name: 'b', join: [...a.status().addresses] })
   await Promise.all([up(a), up(b)])
   return [a, b]
 }
@@ -134,11 +121,11 @@ describe('node: two of them', () => {
 
   it('find the channels of a log that its node had before it started', async () => {
     const dataDir = await folder()
-    const former = await node({ dataDir })
+    const former = await tcpNode({ dataDir })
     await former.publish('kept/x', 'x')
     await former.stop()
-    const a = await node({ dataDir })
-    const b = await node({ join: [...a.status().addresses] })
+    const a = await tcpNode({ dataDir })
+    const b = await tcpNode({ join: [...a.status().addresses] })
     const every = b.subscribe('#')
     await every.ready
     await vi.waitFor(() => expect(a.peers()[0]?.channels).toContain('kept'), 4000)
@@ -160,7 +147,7 @@ describe('node: two of them', () => {
 
 describe('node: alone', () => {
   it('takes a batch whole or not at all', async () => {
-    const one = await node()
+    const one = await tcpNode()
     const subscription = one.subscribe('#')
     await subscription.ready
     await expect(
@@ -192,13 +179,13 @@ describe('node: alone', () => {
     ['a', undefined, 'ERR_PAYLOAD'],
     ['a', new Uint8Array(192 * 1024 + 1), 'ERR_PAYLOAD_TOO_LARGE']
   ])('refuses to publish %j, %j', async (topic, data, code) => {
-    const one = await node()
+    const one = await tcpNode()
     await expect(one.publish(topic, data as never)).rejects.toMatchObject({ code })
     expect((await one.publish('fine', 'x')).sequence).toBe(1)
   })
 
   it('refuses headers that are too large, an aborted call, and what is no JSON', async () => {
-    const one = await node()
+    const one = await tcpNode()
     await expect(
       one.publish('a', 'x', { headers: { big: 'x'.repeat(9000) } })
     ).rejects.toMatchObject({ code: 'ERR_HEADERS_TOO_LARGE' })
@@ -213,12 +200,12 @@ describe('node: alone', () => {
 
   it('keeps identity, port and messages in its data dir', async () => {
     const dataDir = await folder()
-    const first = await node({ dataDir, listen: ['/ip4/127.0.0.1/tcp/0'] })
+    const first = await tcpNode({ dataDir, listen: ['/ip4/127.0.0.1/tcp/0'] })
     await first.publish('a', 'kept')
     const { mode } = await stat(join(dataDir, 'identity.key'))
     expect(mode & 0o777).toBe(0o600)
     await first.stop()
-    const second = await node({ dataDir })
+    const second = await tcpNode({ dataDir })
     expect(second.peerId).toBe(first.peerId)
     const [message] = await take(second.subscribe('a', { from: 'earliest' }), 1)
     expect(message?.text()).toBe('kept')
@@ -226,7 +213,7 @@ describe('node: alone', () => {
 
   it('refuses a data dir that another node uses, and one whose identity is gone or broken', async () => {
     const dataDir = await folder()
-    const first = await node({ dataDir })
+    const first = await tcpNode({ dataDir })
     await expect(createNode({ dataDir, mdns: false, logger: silentLogger })).rejects.toMatchObject({
       code: 'ERR_DATA_DIR_LOCKED'
     })
@@ -243,11 +230,11 @@ describe('node: alone', () => {
       code: 'ERR_DATA_DIR'
     })
     await writeFile(key, kept)
-    expect((await node({ dataDir })).peerId).toBe(first.peerId)
+    expect((await tcpNode({ dataDir })).peerId).toBe(first.peerId)
   })
 
   it('says in its figures what it did', async () => {
-    const one = await node()
+    const one = await tcpNode()
     const subscription = one.subscribe('a')
     await subscription.ready
     await one.publish('a', 'x')
@@ -267,7 +254,7 @@ describe('node: alone', () => {
   })
 
   it('rejects what is asked of it after it was stopped', async () => {
-    const one = await node()
+    const one = await tcpNode()
     const subscription = one.subscribe('a')
     await subscription.ready
     await one.stop()

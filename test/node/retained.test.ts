@@ -1,22 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { silentLogger } from '../../src/core/logger.ts'
-import { createNode } from '../../src/index.ts'
-import type { Message, NodeOptions, SkeinNode } from '../../src/index.ts'
+import type { Message, SkeinNode } from '../../src/index.ts'
 import { EngineMesh } from '../fixtures/engine-mesh.ts'
 import { outgoing } from '../../src/node/outgoing.ts'
 import { eventually } from '../processes/skein-process.ts'
-
-async function node(options: NodeOptions): Promise<SkeinNode> {
-  const started = await createNode({
-    mesh: `retained-${process.pid}`,
-    mdns: false,
-    listen: ['/ip4/127.0.0.1/tcp/0'],
-    logger: silentLogger,
-    ...options
-  })
-  onTestFinished(() => started.stop())
-  return started
-}
+import { tcpNode } from '../fixtures/tcp-node.ts'
 
 async function held(node: SkeinNode, filter: string): Promise<string[]> {
   const messages: string[] = []
@@ -32,8 +19,8 @@ async function take(messages: AsyncIterable<Message>, count: number): Promise<Me
 
 describe('node: last values', () => {
   it('are kept by others when their publisher is gone, and found by who comes later', async () => {
-    const anna = await node({ name: 'anna' })
-    const ben = await node({
+    const anna = await tcpNode({ name: 'anna' })
+    const ben = await tcpNode({
       name: 'ben',
       keep: ['$retained/#'],
       join: [...anna.status().addresses]
@@ -50,7 +37,7 @@ describe('node: last values', () => {
     ])
     await eventually(async () => (await held(ben, '$retained/#')).length === 4)
     await anna.stop()
-    const cleo = await node({ name: 'cleo', join: [...ben.status().addresses] })
+    const cleo = await tcpNode({ name: 'cleo', join: [...ben.status().addresses] })
     await eventually(() => cleo.peers().some(({ name, connected }) => connected && name === 'ben'))
     const values = cleo.subscribe('$retained/lamp/+', { from: 'last' })
     // A node that is new to them may get older ones first.
@@ -72,7 +59,7 @@ describe('node: last values', () => {
   })
 
   it('are a copy behind the message: what is wrong with it is told', async () => {
-    const anna = await node({ name: 'anna' })
+    const anna = await tcpNode({ name: 'anna' })
     await expect(
       anna.publish('a', 'x', { retain: 'yes' as unknown as boolean })
     ).rejects.toMatchObject({ code: 'ERR_OPTIONS', details: { option: 'retain' } })

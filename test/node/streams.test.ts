@@ -1,27 +1,15 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { describe, expect, it, onTestFinished } from 'vitest'
-import { silentLogger } from '../../src/core/logger.ts'
-import { createNode, SkeinError } from '../../src/index.ts'
-import type { NodeOptions, SkeinNode } from '../../src/index.ts'
+import { describe, expect, it } from 'vitest'
+import { SkeinError } from '../../src/index.ts'
+import type { SkeinNode } from '../../src/index.ts'
 import { eventually } from '../processes/skein-process.ts'
-
-async function node(options: NodeOptions): Promise<SkeinNode> {
-  const started = await createNode({
-    mesh: `streams-${process.pid}`,
-    mdns: false,
-    listen: ['/ip4/127.0.0.1/tcp/0'],
-    logger: silentLogger,
-    ...options
-  })
-  onTestFinished(() => started.stop())
-  return started
-}
+import { tcpNode } from '../fixtures/tcp-node.ts'
 
 /** Connected, and known to each other by name. */
 async function pair(): Promise<[SkeinNode, SkeinNode]> {
-  const a = await node({ name: 'a' })
-  const b = await node({ name: 'b', join: [...a.status().addresses] })
+  const a = await tcpNode({ name: 'a' })
+  const b = await tcpNode({ name: 'b', join: [...a.status().addresses] })
   const knows = (one: SkeinNode, name: string): boolean =>
     one.peers().some((peer) => peer.connected && peer.name === name)
   await eventually(() => knows(a, 'b') && knows(b, 'a'))

@@ -1,12 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { silentLogger } from '../../src/core/logger.ts'
-import { createNode } from '../../src/index.ts'
-import type { NodeOptions, SkeinNode } from '../../src/index.ts'
+import type { SkeinNode } from '../../src/index.ts'
 import { eventually } from '../processes/skein-process.ts'
-
-const mesh = `test-${process.pid}-${Math.random().toString(36).slice(2)}`
+import { mesh, tcpNode } from '../fixtures/tcp-node.ts'
 
 /** A node that serves `held` and never answers, in a process of its own, to be killed. */
 const RESPONDER = `
@@ -20,25 +17,13 @@ const RESPONDER = `
   })
 `
 
-async function start(options: NodeOptions = {}): Promise<SkeinNode> {
-  const node = await createNode({
-    mesh,
-    mdns: false,
-    listen: ['/ip4/127.0.0.1/tcp/0'],
-    logger: silentLogger,
-    ...options
-  })
-  onTestFinished(() => node.stop())
-  return node
-}
-
 const served = (node: SkeinNode, service: string): Promise<unknown> =>
   eventually(() => node.peers().some(({ services }) => services.includes(service)))
 
 describe('requests over TCP', () => {
   it('are answered, a thousand at once and the largest one too', async () => {
-    const a = await start()
-    const b = await start({ join: [...a.status().addresses] })
+    const a = await tcpNode()
+    const b = await tcpNode({ join: [...a.status().addresses] })
     b.reply('echo', (request) => request.payload)
     b.reply('count', async function* () {
       for (let at = 0; at < 100; at++) yield { at }
@@ -61,7 +46,7 @@ describe('requests over TCP', () => {
   })
 
   it('fail at once when the node that has them is killed', async () => {
-    const a = await start()
+    const a = await tcpNode()
     const child = spawn(process.execPath, ['--input-type=module', '-e', RESPONDER], {
       env: { ...process.env, MESH: mesh, JOIN: a.status().addresses[0] },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc']
