@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises'
-import { parse } from 'yaml'
 import { SkeinError } from '../core/errors.ts'
 import { usageError } from './units.ts'
 
@@ -94,6 +93,8 @@ function valueOf(
 async function readConfig(path: string): Promise<Source> {
   let content: unknown
   try {
+    // Loaded here, so that the other commands start fast.
+    const { parse } = await import('yaml')
     content = parse(await readFile(path, 'utf8'))
   } catch (error) {
     const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : ''

@@ -5,7 +5,7 @@ import { Option } from 'commander'
 import type { Command } from 'commander'
 import { SkeinError, isSkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import { LOG_LEVELS, createLogger } from '../core/logger.ts'
+import { LOG_LEVELS } from '../core/logger.ts'
 import type { LogLevel, Logger } from '../core/logger.ts'
 import type { SkeinNode } from '../node/contract.ts'
 import { defaultDataDir, removeApiFile, writeApiFile } from './data-home.ts'
@@ -84,8 +84,10 @@ async function openNode(
 }
 
 async function open(options: StartOptions): Promise<Running> {
+  const level = levelOf(options)
+  const { createLogger } = await import('../core/pino-logger.ts')
   const logger = createLogger({
-    level: levelOf(options),
+    level,
     ...(options.name === undefined ? {} : { name: options.name })
   })
   const token = await tokenOf(options)

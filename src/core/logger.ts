@@ -1,5 +1,3 @@
-import { pino } from 'pino'
-
 /** The levels a node logs at, most severe first. */
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -13,17 +11,6 @@ export interface Logger {
   readonly info: LogMethod
   readonly debug: LogMethod
   child(bindings: Record<string, unknown>): Logger
-}
-
-/** A pino logger that writes JSON lines to stderr. Default level: info. */
-export function createLogger(options: { level?: LogLevel; name?: string } = {}): Logger {
-  return pino(
-    {
-      level: options.level ?? 'info',
-      base: options.name === undefined ? null : { node: options.name }
-    },
-    pino.destination({ dest: 2, sync: true })
-  )
 }
 
 const nothing = (): void => {}

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { SkeinError } from '../core/errors.ts'
-import { createLogger } from '../core/logger.ts'
 import type { Logger } from '../core/logger.ts'
+import { createLogger } from '../core/pino-logger.ts'
 import type { SkeinNode } from '../node/contract.ts'
 import { createSidecar } from './server.ts'
 
