@@ -131,6 +131,8 @@ export const LIMITS = {
   httpHeadersTimeoutMs: 10_000,
   /** A client must have sent a whole message or JSON body within this time, ms. Streams of lines may last. */
   httpBodyTimeoutMs: 30_000,
+  /** At a stop, HTTP requests that are under way have so long to be answered, ms: with the rest, within stopTimeoutMs. */
+  httpDrainMs: 2_500,
   /** A JSON request body: acknowledgements of a full window fit. */
   httpJsonBytes: 1 * MIB,
   /** Messages of one streamed HTTP request that are published and not yet confirmed. */
@@ -264,6 +266,10 @@ const relations: ReadonlyArray<readonly [boolean, string]> = [
   ],
   [LIMITS.presenceBytes < LIMITS.batchBytes, 'an announcement fits one record'],
   [LIMITS.readBytes < LIMITS.historyBytes, 'a reader of history reads several logs ahead'],
+  [
+    LIMITS.httpDrainMs + 2 * LIMITS.serviceDrainMs < LIMITS.stopTimeoutMs,
+    'HTTP requests, webhooks and handlers drain one after the other before the end'
+  ],
   [LIMITS.topicLevels <= LIMITS.topicBytes, 'a topic of empty levels fits']
 ]
 

@@ -87,9 +87,9 @@ async function publishLines(
 
 export function addPublishRoutes(
   app: FastifyInstance,
-  components: { node: SkeinNode; signal: AbortSignal }
+  components: { node: SkeinNode; signal: AbortSignal; draining: AbortSignal }
 ): void {
-  const { node, signal } = components
+  const { draining, node, signal } = components
   const handler = async (request: FastifyRequest): Promise<unknown> => {
     const target = request.raw.url ?? ''
     const query = readQuery(target, ['topic', 'split'])
@@ -103,7 +103,7 @@ export function addPublishRoutes(
       mode === 'lines' ? linePublisher(node, topic, options) : jsonPublisher(node, topic, options)
     // A JSON string may take up to six bytes for one of its text.
     const maxBytes = mode === 'lines' ? LIMITS.payloadBytes : LIMITS.payloadBytes * 6
-    return publishLines(bodyChunks(request.raw, signal), publish, maxBytes)
+    return publishLines(bodyChunks(request.raw, draining), publish, maxBytes)
   }
   for (const url of [PREFIX, `${PREFIX}/*`]) {
     app.post(url, async (request, reply) => {

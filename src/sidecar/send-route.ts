@@ -31,9 +31,9 @@ async function isDelivered(sent: Sent, waitMs: number, signal: AbortSignal): Pro
 
 export function addSendRoutes(
   app: FastifyInstance,
-  components: { node: SkeinNode; signal: AbortSignal }
+  components: { node: SkeinNode; signal: AbortSignal; draining: AbortSignal }
 ): void {
-  const { node, signal } = components
+  const { draining, node, signal } = components
   app.post(`${PREFIX}/:peer/*`, async (request, reply) => {
     const target = request.raw.url ?? ''
     readQuery(target, [])
@@ -45,7 +45,7 @@ export function addSendRoutes(
     // Whoever does not wait learns the end from the outbox and its dead letters.
     sent.delivered.catch(() => {})
     if (waitMs === undefined) return reply.code(202).send({ id, to, time })
-    const delivered = await isDelivered(sent, waitMs, AbortSignal.any([signal, gone]))
+    const delivered = await isDelivered(sent, waitMs, AbortSignal.any([draining, gone]))
     return reply.code(delivered ? 200 : 202).send({ id, to, time, delivered })
   })
   app.get('/v1/outbox', async (request, reply) => {

@@ -9,6 +9,7 @@ import type { Logger } from '../core/logger.ts'
 import type { SkeinNode } from '../node/contract.ts'
 import { createAccess, isLoopback } from './access.ts'
 import type { Access } from './access.ts'
+import { Connections } from './connections.ts'
 import { addDeadLetterRoutes } from './dead-letter-routes.ts'
 import { OpenSubscriptions } from './open-subscriptions.ts'
 import { addGroupRoutes } from './group-routes.ts'
@@ -19,7 +20,7 @@ import { pathOf } from './query.ts'
 import { addRequestRoute } from './request-route.ts'
 import { addSendRoutes } from './send-route.ts'
 import { addServiceRoutes } from './service-routes.ts'
-import { OPEN_ROUTES, addStatusRoutes } from './status-routes.ts'
+import { ALIVE_ROUTE, OPEN_ROUTES, addStatusRoutes } from './status-routes.ts'
 import { type RouteConfig, addStreamRoutes } from './stream-routes.ts'
 import { addSubscribeRoute } from './subscribe-route.ts'
 import { addSubscriptionRoutes } from './subscription-routes.ts'
@@ -55,6 +56,8 @@ export interface Sidecar extends Lifecycle {
 const PORT_TRIES = 100
 /** What a client may still send of a request that has been answered, ms. */
 const REST_MS = 2000
+/** At a stop, what is refused has so long to take its answer, ms. */
+const CUT_OFF_MS = 500
 
 const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^\/v1\/publish(\/|$)/, 'POST'],
@@ -150,9 +153,13 @@ function limitRest(request: FastifyRequest): void {
   raw.once('end', () => clearTimeout(timer))
 }
 
-function addGuards(app: FastifyInstance, access: Access): void {
+function addGuards(app: FastifyInstance, access: Access, draining: AbortSignal): void {
   app.addHook('onRequest', async (request, reply) => {
-    if (OPEN_ROUTES.has(pathOf(request.raw.url ?? ''))) return undefined
+    const path = pathOf(request.raw.url ?? '')
+    // Whoever is told to come back later must not come on a connection that is about to be closed.
+    if (draining.aborted) reply.header('connection', 'close')
+    if (draining.aborted && path !== ALIVE_ROUTE) throw draining.reason
+    if (OPEN_ROUTES.has(path)) return undefined
     const preflight = request.method === 'OPTIONS'
     access.check(request.headers, preflight)
     const origin = access.allowedOrigin(request.headers)
@@ -178,6 +185,10 @@ class HttpSidecar implements Sidecar {
   readonly #app: FastifyInstance
   readonly #subscriptions: OpenSubscriptions
   readonly #services: WebhookServices
+  readonly #connections: Connections
+  /** Readiness is off: what has no end of its own ends, and nothing new is begun. */
+  readonly #draining = new AbortController()
+  /** What is under way gives up. */
   readonly #stopping = new AbortController()
   #address: AddressInfo | undefined
   #stopped: Promise<void> | undefined
@@ -190,18 +201,20 @@ class HttpSidecar implements Sidecar {
     this.#subscriptions = new OpenSubscriptions({ node, logger })
     this.#services = new WebhookServices({ node, logger })
     this.#app = this.#build()
+    this.#connections = new Connections(this.#app.server)
     const { signal } = this.#stopping
-    // Every streamed request listens to it.
-    setMaxListeners(0, signal)
+    const { signal: draining } = this.#draining
+    // Every request listens to them.
+    setMaxListeners(0, signal, draining)
     const subscriptions = this.#subscriptions
-    addGuards(this.#app, createAccess({ ...init, allowHosts: this.#hosts() }))
-    addPublishRoutes(this.#app, { node, signal })
-    addSendRoutes(this.#app, { node, signal })
+    addGuards(this.#app, createAccess({ ...init, allowHosts: this.#hosts() }), draining)
+    addPublishRoutes(this.#app, { node, signal, draining })
+    addSendRoutes(this.#app, { node, signal, draining })
     addRequestRoute(this.#app, { node, signal })
     addServiceRoutes(this.#app, { services: this.#services, signal })
-    addStreamRoutes(this.#app, { node, signal })
-    addSubscribeRoute(this.#app, { node, logger, subscriptions, signal })
-    addSubscriptionRoutes(this.#app, { node, subscriptions, signal })
+    addStreamRoutes(this.#app, { node, signal: draining })
+    addSubscribeRoute(this.#app, { node, logger, subscriptions, signal: draining })
+    addSubscriptionRoutes(this.#app, { node, subscriptions, signal, draining })
     addGroupRoutes(this.#app, { node })
     addHistoryRoute(this.#app, { node, signal })
     addDeadLetterRoutes(this.#app, { node, signal })
@@ -284,9 +297,13 @@ class HttpSidecar implements Sidecar {
   }
 
   async #close(): Promise<void> {
-    this.#stopping.abort(new SkeinError('ERR_STOPPED', 'The node is stopping.'))
-    // Streams and long polls end by the signal; whoever does not take the rest of an answer is cut off.
-    const timer = setTimeout(() => this.#app.server.closeAllConnections(), LIMITS.stopTimeoutMs / 4)
+    const stopped = new SkeinError('ERR_STOPPED', 'The node is stopping.')
+    this.#draining.abort(stopped)
+    // The door stays open meanwhile: whoever asks for readiness is to hear of it rather than to guess.
+    await this.#connections.drain(LIMITS.httpDrainMs)
+    this.#stopping.abort(stopped)
+    // Whoever does not take the rest of an answer is cut off.
+    const timer = setTimeout(() => this.#app.server.closeAllConnections(), CUT_OFF_MS)
     try {
       await this.#app.close()
       await Promise.all([this.#services.stop(), this.#subscriptions.stop()])

@@ -6,6 +6,9 @@ import { readQuery } from './query.ts'
 /** Routes that answer everyone: supervisors have no token, and their Host is whatever they dial. */
 export const OPEN_ROUTES: ReadonlySet<string> = new Set(['/healthz', '/readyz'])
 
+/** Answers as long as the process does, a node that is stopping included. */
+export const ALIVE_ROUTE = '/healthz'
+
 /** Text format of Prometheus. */
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 

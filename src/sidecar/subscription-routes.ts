@@ -13,6 +13,8 @@ export interface SubscriptionRoutesComponents {
   readonly node: SkeinNode
   readonly subscriptions: OpenSubscriptions
   readonly signal: AbortSignal
+  /** Pulls wait no longer. */
+  readonly draining: AbortSignal
 }
 
 const fromSchema = z.union([z.string(), z.strictObject({ cursor: z.string() })])
@@ -85,13 +87,13 @@ function sendWhole(reply: FastifyReply, json: string): Promise<boolean> {
 }
 
 function addPullRoute(app: FastifyInstance, components: SubscriptionRoutesComponents): void {
-  const { subscriptions, signal } = components
+  const { draining, subscriptions, signal } = components
   app.post(`${ROOT}/:name/pull`, async (request, reply) => {
     const query = readQuery(request.raw.url ?? '', ['data'])
     const encoding = parseChoice(query.get('data') ?? 'auto', 'data', ['auto', 'base64'])
     const range = await readJson(request.raw, pullSchema, signal)
     const response = reply.raw
-    const until = AbortSignal.any([signal, goneSignal(response)])
+    const until = AbortSignal.any([draining, goneSignal(response)])
     const messages = await subscriptions.pull(nameOf(request), range, until)
     const events = messages.map((message) => cloudEventJson(message, encoding))
     reply.hijack()

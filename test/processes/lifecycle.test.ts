@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:http'
+import { type IncomingMessage, createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -81,6 +81,29 @@ describe('lifecycle: SIGTERM', () => {
     await process.start()
     const topics = await process.call<{ messages: number }[]>('GET', '/v1/topics')
     expect(topics[0]?.messages).toBeGreaterThanOrEqual(confirmed)
+  }, 30_000)
+})
+
+describe('lifecycle: SIGTERM, with a request under way', () => {
+  it('turns readiness off first, finishes the request and ends with 0', async () => {
+    const process = await node()
+    const { api } = await process.start()
+    const upload = request(`${api}/v1/publish/a`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${process.token}` }
+    })
+    const answered = once(upload, 'response') as Promise<[IncomingMessage]>
+    upload.write('first half, ')
+    await process.call('GET', '/v1/status')
+    const ended = process.kill('SIGTERM')
+    const readiness = async (): Promise<number> => (await fetch(`${api}/readyz`)).status
+    while ((await readiness()) === 200);
+    expect(await readiness()).toBe(503)
+    upload.end('second half')
+    const [answer] = await answered
+    expect(answer.statusCode).toBe(202)
+    answer.resume()
+    expect(await ended).toEqual([0, null])
   }, 30_000)
 })
 
