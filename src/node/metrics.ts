@@ -2,6 +2,7 @@ import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client'
 import type { Transport } from '../mesh/contract.ts'
 import type { DeliveryStats } from '../delivery/delivery-stats.ts'
 import type { Gaps } from '../replication/gaps.ts'
+import { channelGauges } from './channel-metrics.ts'
 import type { Engine } from './engine.ts'
 import { meshCounters, meshGauges, type MeshMetricsComponents } from './mesh-metrics.ts'
 
@@ -47,9 +48,10 @@ export function createMetrics(components: MetricsComponents): { text(): Promise<
       labelNames: [...(labels ?? [])],
       registers: [registry],
       async collect() {
-        report(await read(), (value, at) =>
-          at === undefined ? this.set(value) : this.set(at, value)
-        )
+        const reading = await read()
+        // Of what is gone, no last value must stay.
+        this.reset()
+        report(reading, (value, at) => (at === undefined ? this.set(value) : this.set(at, value)))
       }
     })
     void gauge
@@ -63,6 +65,10 @@ function report(
 ): void {
   if (typeof reading === 'number') put(reading)
   else for (const [labels, value] of reading()) put(value, labels)
+}
+
+function most(all: ReadonlyArray<{ readonly lag: number }>): number {
+  return all.reduce((furthest, { lag }) => Math.max(furthest, lag), 0)
 }
 
 function counters({
@@ -125,6 +131,12 @@ function counters({
 function deliveryCounters(gaps: Gaps, delivery: DeliveryStats): Row[] {
   return [
     ['skein_gaps_detected_total', 'Holes seen in logs.', () => gaps.detected],
+    [
+      'skein_gaps_given_up_total',
+      'Missing ranges that are waited for no more, by reason.',
+      () => () => [...gaps.givenUp].map(([reason, count]) => [{ reason }, count] as const),
+      ['reason']
+    ],
     [
       'skein_delivered_messages_total',
       'Messages handed to subscriptions.',
@@ -195,9 +207,25 @@ function gauges({
       'Subscriptions being consumed.',
       () => subscriptions.openCount + groups.openCount
     ],
+    [
+      'skein_subscription_lag_max',
+      "Messages that this node's durable subscription furthest behind is not done with.",
+      async () => most(await subscriptions.lags())
+    ],
+    [
+      'skein_groups',
+      'Work groups that this node holds anything of.',
+      async () => (await groups.list()).length
+    ],
+    [
+      'skein_group_lag_max',
+      'Messages that the work group furthest behind is not done with, as far as this node knows.',
+      async () => most(await groups.list())
+    ],
     ['skein_gaps', 'Holes in logs now.', () => gaps.size],
     ['skein_store_bytes', 'Bytes of the records held.', () => store.usage().bytes],
     ['skein_store_records', 'Records held.', () => store.usage().records],
+    ...channelGauges(store),
     [
       'skein_store_free_bytes',
       'Free bytes of the file system; NaN without a data dir.',

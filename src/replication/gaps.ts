@@ -14,8 +14,10 @@ export class Gaps {
   readonly #clock: Clock
   /** By channel, then by log. */
   readonly #holes = new Map<string, Map<string, Hole[]>>()
+  /** Missing ranges that are waited for no more, since start, by reason. */
+  readonly givenUp = new Map<string, number>()
   #detected = 0
-  #unsubscribe: (() => void) | undefined
+  #unsubscribe: Array<() => void> = []
 
   constructor(components: { store: Pick<Store, 'events' | 'log' | 'logs'>; clock: Clock }) {
     this.#store = components.store
@@ -31,13 +33,17 @@ export class Gaps {
     for (const log of this.#store.logs()) {
       this.#update(log, missingIn(log))
     }
-    this.#unsubscribe = this.#store.events.on('gap', ({ log, missing }) =>
-      this.#update(log, missing)
-    )
+    const { events } = this.#store
+    this.#unsubscribe = [
+      events.on('gap', ({ log, missing }) => this.#update(log, missing)),
+      events.on('given-up', ({ reason }) => {
+        this.givenUp.set(reason, (this.givenUp.get(reason) ?? 0) + 1)
+      })
+    ]
   }
 
   stop(): void {
-    this.#unsubscribe?.()
+    for (const off of this.#unsubscribe) off()
   }
 
   /** The holes in a channel's logs, per log in ascending order. */

@@ -23,6 +23,10 @@ export class Connections {
     server.on('upgrade', ({ socket }: IncomingMessage) => this.#count(socket, 1))
   }
 
+  get open(): number {
+    return this.#underWay.size
+  }
+
   /**
    * Resolves when no request is under way any more, but after `ms` at the latest; connections without one are closed
    * then, and not before: whoever asks on one meanwhile is to get an answer, not a reset.

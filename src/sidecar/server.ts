@@ -10,6 +10,8 @@ import type { SkeinNode } from '../node/contract.ts'
 import { createAccess, isLoopback } from './access.ts'
 import type { Access } from './access.ts'
 import { Connections } from './connections.ts'
+import { Figures } from './figures.ts'
+import { addHttpFigures } from './http-figures.ts'
 import { addDeadLetterRoutes } from './dead-letter-routes.ts'
 import { OpenSubscriptions } from './open-subscriptions.ts'
 import { addGroupRoutes } from './group-routes.ts'
@@ -21,7 +23,8 @@ import { addRequestRoute } from './request-route.ts'
 import { addSendRoutes } from './send-route.ts'
 import { addServiceRoutes } from './service-routes.ts'
 import { ALIVE_ROUTE, OPEN_ROUTES, addStatusRoutes } from './status-routes.ts'
-import { type RouteConfig, addStreamRoutes } from './stream-routes.ts'
+import type { RouteConfig } from './route-config.ts'
+import { addStreamRoutes } from './stream-routes.ts'
 import { addSubscribeRoute } from './subscribe-route.ts'
 import { addSubscriptionRoutes } from './subscription-routes.ts'
 import { WebhookServices } from './webhook-services.ts'
@@ -207,6 +210,8 @@ class HttpSidecar implements Sidecar {
     // Every request listens to them.
     setMaxListeners(0, signal, draining)
     const subscriptions = this.#subscriptions
+    const figures = new Figures()
+    addHttpFigures(this.#app, { connections: this.#connections, figures })
     addGuards(this.#app, createAccess({ ...init, allowHosts: this.#hosts() }), draining)
     addPublishRoutes(this.#app, { node, signal, draining })
     addSendRoutes(this.#app, { node, signal, draining })
@@ -218,7 +223,7 @@ class HttpSidecar implements Sidecar {
     addGroupRoutes(this.#app, { node })
     addHistoryRoute(this.#app, { node, signal })
     addDeadLetterRoutes(this.#app, { node, signal })
-    addStatusRoutes(this.#app, { node })
+    addStatusRoutes(this.#app, { node, figures })
   }
 
   get url(): string {

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { SkeinError } from '../core/errors.ts'
 import type { SkeinNode } from '../node/contract.ts'
+import type { Figures } from './figures.ts'
 import { readQuery } from './query.ts'
 
 /** Routes that answer everyone: supervisors have no token, and their Host is whatever they dial. */
@@ -12,8 +13,11 @@ export const ALIVE_ROUTE = '/healthz'
 /** Text format of Prometheus. */
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 
-export function addStatusRoutes(app: FastifyInstance, components: { node: SkeinNode }): void {
-  const { node } = components
+export function addStatusRoutes(
+  app: FastifyInstance,
+  components: { node: SkeinNode; figures: Figures }
+): void {
+  const { figures, node } = components
   const answers: Readonly<Record<string, () => unknown>> = {
     '/v1/status': async () => {
       const status = node.status()
@@ -39,6 +43,6 @@ export function addStatusRoutes(app: FastifyInstance, components: { node: SkeinN
   }
   app.get('/metrics', async (request, reply) => {
     readQuery(request.raw.url ?? '', [])
-    return reply.type(METRICS_TYPE).send(await node.metrics())
+    return reply.type(METRICS_TYPE).send(`${await node.metrics()}${figures.text()}`)
   })
 }

@@ -2,15 +2,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ByteStream, IncomingStream, SkeinNode, StreamMetadata } from '../node/contract.ts'
 import { headerBytes, headerText, unknownHeader } from './message-headers.ts'
 import { decodeSegment, optionError, pathOf, readQuery } from './query.ts'
+import type { RouteConfig } from './route-config.ts'
 import { type Exchange, copyStream } from './stream-copy.ts'
 import { whileConnected } from './waiting.ts'
 
 const ROOT = '/v1/streams'
-
-/** What the hooks of all routes must know of one. */
-export interface RouteConfig {
-  readonly isDuplex?: boolean
-}
 
 export interface StreamRoutesComponents {
   readonly node: Pick<SkeinNode, 'openStream' | 'handleStream'>
@@ -103,8 +99,7 @@ function begin(
   return { raw, response }
 }
 
-/** The answer may be under way, or even end, before the request does. */
-const config: RouteConfig = { isDuplex: true }
+const config: RouteConfig = { isDuplex: true, stream: 'bytes' }
 
 export function addStreamRoutes(app: FastifyInstance, components: StreamRoutesComponents): void {
   const { node, signal } = components

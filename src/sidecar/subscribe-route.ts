@@ -15,6 +15,7 @@ import {
   parseWhere,
   readQuery
 } from './query.ts'
+import type { RouteConfig } from './route-config.ts'
 import { goneSignal } from './waiting.ts'
 
 export interface SubscribeComponents {
@@ -165,9 +166,11 @@ function beginStream(reply: FastifyReply, subscription: Subscription): void {
   response.write(eventText('ready', JSON.stringify({ filter, durable, group })))
 }
 
+const config: RouteConfig = { stream: 'events' }
+
 export function addSubscribeRoute(app: FastifyInstance, components: SubscribeComponents): void {
   const { logger } = components
-  app.get('/v1/subscribe', async (request, reply) => {
+  app.get('/v1/subscribe', { config }, async (request, reply) => {
     const wanted = readStreamRequest(request)
     const gone = goneSignal(reply.raw)
     const { subscription, close } = await openFor(wanted, components)

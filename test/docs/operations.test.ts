@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { createMetrics } from '../../src/node/metrics.ts'
 import { createLoneEngine } from '../fixtures/lone-engine.ts'
+import { startBench } from '../sidecar/http-client.ts'
 import { codesOf, pageOf, rowsOf, sectionOf } from './tables.ts'
 
 /** Those of the process and of Node.js, which come with the library that exposes them. */
@@ -14,7 +15,7 @@ function exposed(text: string): string[][] {
     .flatMap((value, index, all) => (index % 2 === 0 ? [[value, all[index + 1] as string]] : []))
     .map(([name = '', help = '']) => {
       const type = new RegExp(`^# TYPE ${name} (\\S+)$`, 'm').exec(text)?.[1] ?? ''
-      const sample = new RegExp(`^${name}\\{(.*)\\} `, 'm').exec(text)?.[1] ?? ''
+      const sample = new RegExp(`^${name}(?:_count)?\\{(.*)\\} `, 'm').exec(text)?.[1] ?? ''
       const labels = [...sample.matchAll(/(\w+)="/g)].map((match) => match[1] as string)
       return [name, type, labels.join(' '), help]
     })
@@ -22,11 +23,16 @@ function exposed(text: string): string[][] {
 
 describe('docs: operations', () => {
   it('list every metric with its type, labels and meaning', async () => {
-    const { engine } = await createLoneEngine()
+    const { engine, publish } = await createLoneEngine()
     onTestFinished(() => engine.stop())
     // A label is seen where there is a figure for it.
     engine.receiver.stats.dropped.set('store', 1)
-    const own = exposed(await createMetrics(engine).text()).filter(
+    engine.gaps.givenUp.set('lost', 1)
+    await publish('a', 'x')
+    const bench = await startBench()
+    await bench.call('/healthz')
+    const doors = (await bench.call('/metrics')).text.slice((await bench.node.metrics()).length)
+    const own = exposed(`${await createMetrics(engine).text()}${doors}`).filter(
       ([name = '']) => !DEFAULT_PREFIX.test(name)
     )
     const listed = rowsOf(sectionOf(pageOf('operations.md'), '## Metrics'))
