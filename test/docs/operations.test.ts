@@ -23,12 +23,13 @@ function exposed(text: string): string[][] {
 
 describe('docs: operations', () => {
   it('list every metric with its type, labels and meaning', async () => {
-    const { engine, publish } = await createLoneEngine()
+    const lone = await createLoneEngine()
+    const { engine } = lone
     onTestFinished(() => engine.stop())
     // A label is seen where there is a figure for it.
     engine.receiver.stats.dropped.set('store', 1)
     engine.gaps.givenUp.set('lost', 1)
-    await publish('a', 'x')
+    await lone.publish('a', 'x')
     const bench = await startBench()
     await bench.call('/healthz')
     const doors = (await bench.call('/metrics')).text.slice((await bench.node.metrics()).length)
