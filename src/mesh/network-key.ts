@@ -50,14 +50,28 @@ export function parseNetworkKey(text: string): Uint8Array {
   )
 }
 
+/**
+ * May others than its user read or change a file? One of root's may be readable by a group: so root hands secrets to a
+ * service's user (systemd by an access list that shows as the group's mode, Kubernetes by `fsGroup`). `user` is
+ * undefined on systems without them.
+ */
+export function isOpenToOthers(
+  file: { mode: number; uid: number },
+  user: number | undefined
+): boolean {
+  if (user === undefined) return false
+  const isHandedDown = file.uid === 0 && user !== 0
+  return (file.mode & (isHandedDown ? 0o037 : 0o077)) !== 0
+}
+
 /** Reads a key file. Throws ERR_NETWORK_KEY when it cannot be read, is malformed, or others may read it. */
 export async function loadNetworkKey(path: string): Promise<Uint8Array> {
   let text: string
   try {
     const file = await open(path, 'r')
     try {
-      const { mode } = await file.stat()
-      if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
+      const { mode, uid } = await file.stat()
+      if (isOpenToOthers({ mode, uid }, process.getuid?.())) {
         throw new SkeinError(
           'ERR_NETWORK_KEY',
           `others may read the network key file ${path}; run: chmod 600 '${path}'`,

@@ -9,6 +9,7 @@ import {
   createNetworkKey,
   formatNetworkKey,
   gossipTopic,
+  isOpenToOthers,
   loadNetworkKey,
   networkKeyId,
   networkSecret,
@@ -58,6 +59,18 @@ describe('network key', () => {
     await expect(loadNetworkKey(join(dir, 'none'))).rejects.toMatchObject({
       code: 'ERR_NETWORK_KEY'
     })
+  })
+
+  it.each([
+    [0o100440, 0, 1000, false],
+    [0o100460, 0, 1000, true],
+    [0o100444, 0, 1000, true],
+    [0o100440, 0, 0, true],
+    [0o100440, 1000, 1000, true],
+    [0o100400, 1000, 1000, false],
+    [0o100644, 0, undefined, false]
+  ])('network key: mode %o of user %d, read by %s: too open is %s', (mode, uid, user, isOpen) => {
+    expect(isOpenToOthers({ mode, uid }, user)).toBe(isOpen)
   })
 
   it('network key: names, prologues and service tags differ by key and by mesh, and hide the key', () => {
