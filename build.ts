@@ -10,6 +10,7 @@ import {
 } from 'node:fs'
 import { dirname, join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { buildDashboard } from './build-dashboard.ts'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
 
@@ -23,8 +24,8 @@ export interface BuildInit {
 }
 
 /**
- * Compiles the package: what is in `src` at its top, the simulator in `simulations`. Answers the compiler's exit code;
- * what has a type error is written all the same. Files that did not change are not touched, so that whoever runs them
+ * Compiles the package: what is in `src` at its top, the simulator in `simulations`, the page in `dashboard`. Answers the
+ * exit code of the compiler or the bundler; what has a type error is written all the same. Files that did not change are not touched, so that whoever runs them
  * at this moment is not disturbed.
  */
 export function buildPackage({
@@ -56,7 +57,8 @@ export function buildPackage({
     cpSync(join(root, 'simulations/scenarios'), join(dist, 'simulations/scenarios'), {
       recursive: true
     })
-    return status ?? 1
+    const bundled = buildDashboard({ root, dist, quiet })
+    return (status ?? 1) || bundled
   } finally {
     rmSync(draft, { recursive: true, force: true })
   }

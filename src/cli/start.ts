@@ -130,6 +130,17 @@ function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`
 }
 
+/**
+ * Where the page is: with the token for whoever starts the node on a terminal, without it where the output is kept or
+ * goes on to others.
+ */
+export function dashboardLink(api: NonNullable<Running['api']>, isTerminal: boolean): string {
+  const { token, url } = api
+  return isTerminal && token !== undefined
+    ? `${url}/#token=${encodeURIComponent(token)}`
+    : `${url}/`
+}
+
 function welcome({ node, dataDir, api }: Running): string {
   const status = node.status()
   const lines = [
@@ -137,7 +148,8 @@ function welcome({ node, dataDir, api }: Running): string {
     `  peer id     ${node.peerId}`,
     ...status.addresses.map((address) => `  listens on  ${address}`),
     `  data        ${dataDir}`,
-    `  HTTP API    ${api === undefined ? 'off' : api.url}`
+    `  HTTP API    ${api === undefined ? 'off' : api.url}`,
+    ...(api === undefined ? [] : [`  dashboard   ${dashboardLink(api, process.stdout.isTTY)}`])
   ]
   if (api !== undefined) {
     // Works for each of several nodes, and wherever the data are.

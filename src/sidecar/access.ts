@@ -12,10 +12,16 @@ export interface AccessInit {
   readonly allowOrigins: readonly string[]
 }
 
+/**
+ * What is asked for. `preflight`: a CORS preflight cannot carry a token. `page`: files without secrets, that a browser
+ * may also come to from a link elsewhere, without a token.
+ */
+type AccessKind = 'call' | 'preflight' | 'page'
+
 /** Decides who may talk to the HTTP interface. */
 export interface Access {
-  /** Throws ERR_HOST, ERR_ORIGIN or ERR_TOKEN. `preflight`: a CORS preflight cannot carry a token. */
-  check(headers: IncomingHttpHeaders, preflight: boolean): void
+  /** Throws ERR_HOST, ERR_ORIGIN or ERR_TOKEN. */
+  check(headers: IncomingHttpHeaders, kind: AccessKind): void
   /** The configured origin of a request, to be named in CORS headers. */
   allowedOrigin(headers: IncomingHttpHeaders): string | undefined
 }
@@ -46,6 +52,15 @@ const digest = (text: string): Buffer => createHash('sha256').update(text).diges
 
 /** Cross-site requests that browsers send without an Origin (images, scripts, links) say so here. */
 const FOREIGN_SITES = new Set(['cross-site', 'same-site'])
+
+/** Somebody follows a link in a window of its own: no other page sees the answer. */
+function isNavigation(headers: IncomingHttpHeaders): boolean {
+  return (
+    headers.origin === undefined &&
+    headers['sec-fetch-mode'] === 'navigate' &&
+    headers['sec-fetch-dest'] === 'document'
+  )
+}
 
 export function createAccess(init: AccessInit): Access {
   const hosts = new Set(init.allowHosts.map((host) => host.toLowerCase()))
@@ -89,10 +104,10 @@ export function createAccess(init: AccessInit): Access {
   }
 
   return {
-    check(headers, preflight) {
+    check(headers, kind) {
       checkHost(headers.host)
-      checkOrigin(headers)
-      if (!preflight) checkToken(headers.authorization)
+      if (kind !== 'page' || !isNavigation(headers)) checkOrigin(headers)
+      if (kind === 'call') checkToken(headers.authorization)
     },
     allowedOrigin(headers) {
       const origin = headers.origin

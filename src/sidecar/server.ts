@@ -12,6 +12,7 @@ import type { Access } from './access.ts'
 import { Connections } from './connections.ts'
 import { Figures } from './figures.ts'
 import { addHttpFigures } from './http-figures.ts'
+import { addDashboardRoutes, isDashboardPath } from './dashboard-routes.ts'
 import { addDeadLetterRoutes } from './dead-letter-routes.ts'
 import { OpenSubscriptions } from './open-subscriptions.ts'
 import { addGroupRoutes } from './group-routes.ts'
@@ -63,6 +64,7 @@ const REST_MS = 2000
 const CUT_OFF_MS = 500
 
 const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
+  [/^\/(assets\/[^/]+)?$/, 'GET'],
   [/^\/v1\/publish(\/|$)/, 'POST'],
   [/^\/v1\/send\/[^/]+\/./, 'POST'],
   [/^\/v1\/request\/[^/]+$/, 'POST'],
@@ -164,7 +166,7 @@ function addGuards(app: FastifyInstance, access: Access, draining: AbortSignal):
     if (draining.aborted && path !== ALIVE_ROUTE) throw draining.reason
     if (OPEN_ROUTES.has(path)) return undefined
     const preflight = request.method === 'OPTIONS'
-    access.check(request.headers, preflight)
+    access.check(request.headers, preflight ? 'preflight' : isDashboardPath(path) ? 'page' : 'call')
     const origin = access.allowedOrigin(request.headers)
     if (origin === undefined) return undefined
     reply.header('access-control-allow-origin', origin).header('vary', 'origin')
@@ -224,6 +226,7 @@ class HttpSidecar implements Sidecar {
     addHistoryRoute(this.#app, { node, signal })
     addDeadLetterRoutes(this.#app, { node, signal })
     addStatusRoutes(this.#app, { node, figures })
+    addDashboardRoutes(this.#app)
   }
 
   get url(): string {

@@ -3,12 +3,20 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
+import { dashboardLink } from '../../src/cli/start.ts'
 import { launch, run, startNode, tempFolder } from './command.ts'
 
 // Each test runs several processes, one after the other.
 vi.setConfig({ testTimeout: 60_000 })
 
 describe('cli start', () => {
+  it('start: the link to the dashboard has the token on a terminal, and nowhere else', () => {
+    const api = { url: 'http://127.0.0.1:7400', token: 'a+b' }
+    expect(dashboardLink(api, true)).toBe('http://127.0.0.1:7400/#token=a%2Bb')
+    expect(dashboardLink(api, false)).toBe('http://127.0.0.1:7400/')
+    expect(dashboardLink({ ...api, token: undefined }, true)).toBe('http://127.0.0.1:7400/')
+  })
+
   it('start: tells where it is, serves until SIGTERM, and cleans up', async () => {
     const node = await startNode(['--name', 'one', '--mesh', 'shop'])
     const { ready } = node

@@ -1,0 +1,84 @@
+import type { JSX } from 'preact'
+import { useEffect, useState } from 'preact/hooks'
+import { alertsOf } from './alerts.ts'
+import { Attention } from './attention.tsx'
+import { Header } from './header.tsx'
+import { NodeFigures } from './node-figures.tsx'
+import { SignIn } from './sign-in.tsx'
+import { dropToken, keepToken, takeToken } from './token.ts'
+import { Topology } from './topology.tsx'
+import { Watch } from './watch.ts'
+import type { WatchState } from './watch.ts'
+
+export function App(): JSX.Element {
+  const [token, setToken] = useState(takeToken)
+  useEffect(() => {
+    // The link of another start, pasted over this page.
+    const onHash = (): void => setToken(takeToken())
+    addEventListener('hashchange', onHash)
+    return () => removeEventListener('hashchange', onHash)
+  }, [])
+  const enter = (given: string): void => {
+    keepToken(given)
+    setToken(given)
+  }
+  const leave = (): void => {
+    dropToken()
+    setToken(undefined)
+  }
+  return <Session key={token ?? ''} token={token} onToken={enter} onLeave={leave} />
+}
+
+interface SessionProps {
+  readonly token: string | undefined
+  readonly onToken: (token: string) => void
+  readonly onLeave: () => void
+}
+
+/** The page with one token, from its first look to the next token. */
+function Session({ onLeave, onToken, token }: SessionProps): JSX.Element {
+  const [watch] = useState(() => new Watch(token))
+  const [state, setState] = useState<WatchState>(watch.state)
+  useEffect(() => {
+    const end = watch.subscribe(() => setState(watch.state))
+    watch.start()
+    return () => {
+      end()
+      watch.stop()
+    }
+  }, [watch])
+  const { connection, history } = state
+  const alerts = alertsOf(history)
+  const now = history.at(-1)
+  useEffect(() => {
+    document.title = titleOf(connection.kind, alerts.length, now?.status.name)
+  })
+  if (connection.kind === 'locked') return <SignIn reason={connection.reason} onToken={onToken} />
+  return (
+    <>
+      <a class="skip" href="#attention">
+        Skip to what needs attention
+      </a>
+      <Header
+        connection={connection}
+        now={now}
+        onLeave={token === undefined ? undefined : onLeave}
+      />
+      <main>
+        <Attention connection={connection} alerts={alerts} isKnown={now !== undefined} />
+        {now !== undefined && (
+          <div class={connection.kind === 'lost' ? 'content stale' : 'content'}>
+            <NodeFigures history={history} now={now} />
+            <Topology now={now} />
+          </div>
+        )}
+      </main>
+    </>
+  )
+}
+
+function titleOf(kind: string, alerts: number, name: string | undefined): string {
+  const node = name === undefined ? 'Skein' : `${name} · Skein`
+  if (kind === 'lost') return `✕ ${node}`
+  return alerts === 0 ? node : `(${alerts}) ${node}`
+}

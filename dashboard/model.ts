@@ -1,0 +1,50 @@
+import type {
+  DeadLetterEntry,
+  GroupStatus,
+  NodeStatus,
+  OutboxEntry,
+  PeerStatus,
+  SubscriberStatus,
+  SubscriptionStatus,
+  TopicStatus
+} from '../src/node/contract.ts'
+
+/** A value as it comes over HTTP: times are RFC 3339, and what is undefined is left out. */
+type Json<Value> = Value extends Date
+  ? string
+  : Value extends ReadonlyArray<infer Item>
+    ? ReadonlyArray<Json<Item>>
+    : Value extends object
+      ? { readonly [Name in keyof Value]: Json<Value[Name]> }
+      : Value
+
+type Status = Json<NodeStatus & { readonly subscribers: readonly SubscriberStatus[] }>
+export type Peer = Json<PeerStatus>
+type Topic = Json<TopicStatus>
+export type Subscriber = Json<SubscriberStatus>
+type OwnSubscription = Json<SubscriptionStatus>
+type Group = Json<GroupStatus>
+type Outgoing = Json<OutboxEntry>
+type DeadLetter = Json<DeadLetterEntry>
+
+/** What the page asks every two seconds. */
+export interface Fast {
+  readonly status: Status
+  readonly peers: readonly Peer[]
+  readonly topics: readonly Topic[]
+}
+
+/** What it asks every ten. */
+export interface Slow {
+  readonly subscriptions: readonly OwnSubscription[]
+  readonly groups: readonly Group[]
+  readonly outbox: readonly Outgoing[]
+  readonly deadLetters: readonly DeadLetter[]
+  /** 99th percentile of the delay of the event loop, s; undefined where it is not told. */
+  readonly loopDelay: number | undefined
+}
+
+/** What the node said, and when: `at` is the page's clock, ms. */
+export interface Snapshot extends Fast, Slow {
+  readonly at: number
+}

@@ -1,0 +1,40 @@
+import type { Snapshot } from './model.ts'
+
+/** A rate is that of the last so many ms. */
+const WINDOW_MS = 10_000
+
+/** Messages a second of each step between two snapshots, oldest first. */
+export function ratesOf(
+  history: readonly Snapshot[],
+  countOf: (snapshot: Snapshot) => number | undefined
+): number[] {
+  const rates: number[] = []
+  for (let at = 1; at < history.length; at++) {
+    const [before, now] = [history[at - 1], history[at]]
+    if (before === undefined || now === undefined) continue
+    rates.push(between(before, now, countOf))
+  }
+  return rates
+}
+
+/** Messages a second over the last ten seconds; undefined after one look only. */
+export function rateOf(
+  history: readonly Snapshot[],
+  countOf: (snapshot: Snapshot) => number | undefined
+): number | undefined {
+  const now = history.at(-1)
+  if (now === undefined || history.length < 2) return undefined
+  const before = history.find(({ at }) => now.at - at <= WINDOW_MS) ?? now
+  return before === now ? 0 : between(before, now, countOf)
+}
+
+function between(
+  before: Snapshot,
+  now: Snapshot,
+  countOf: (snapshot: Snapshot) => number | undefined
+): number {
+  const [from, to] = [countOf(before), countOf(now)]
+  const seconds = (now.at - before.at) / 1000
+  if (from === undefined || to === undefined || seconds <= 0) return 0
+  return Math.max(0, (to - from) / seconds)
+}

@@ -1,0 +1,119 @@
+import { createHash } from 'node:crypto'
+import { readFileSync, readdirSync } from 'node:fs'
+import { extname } from 'node:path'
+import type { FastifyInstance, FastifyReply } from 'fastify'
+import { SkeinError } from '../core/errors.ts'
+import { pathOf, readQuery } from './query.ts'
+
+/** Where the build puts the page: beside this folder in the package, in `dist` for who runs the source. */
+const FOLDERS = [
+  new URL('../dashboard/', import.meta.url),
+  new URL('../../dist/dashboard/', import.meta.url)
+]
+
+const ASSETS = '/assets/'
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.css': 'text/css; charset=utf-8',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml'
+}
+
+/** The page runs what this node serves, talks to this node, and is shown by no other page. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'"
+].join('; ')
+
+const SECURITY_HEADERS: Readonly<Record<string, string>> = {
+  'content-security-policy': POLICY,
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY'
+}
+
+interface PageFile {
+  readonly bytes: Buffer
+  readonly type: string
+  readonly etag: string
+}
+
+/** Files of the page hold no secret: they are given without a token, which the page then asks for. */
+export function isDashboardPath(path: string): boolean {
+  return path === '/' || path.startsWith(ASSETS)
+}
+
+/** Serves the page and its assets from memory; nothing that a request says becomes the name of a file. */
+export function addDashboardRoutes(app: FastifyInstance, folders: readonly URL[] = FOLDERS): void {
+  const files = readPage(folders)
+  app.get('/', async (request, reply) => {
+    readQuery(request.raw.url ?? '', [])
+    const page = files.get('/')
+    if (page === undefined) {
+      throw new SkeinError(
+        'ERR_NOT_FOUND',
+        'The dashboard is not built here; build it with: npm run build.'
+      )
+    }
+    reply.header('cache-control', 'no-cache').header('etag', page.etag)
+    if (request.headers['if-none-match'] === page.etag) {
+      return reply.headers(SECURITY_HEADERS).code(304).send()
+    }
+    return sendFile(reply, page)
+  })
+  app.get(`${ASSETS}:file`, async (request, reply) => {
+    const path = pathOf(request.raw.url ?? '')
+    const file = files.get(path)
+    if (file === undefined) throw new SkeinError('ERR_NOT_FOUND', `There is no file ${path}.`)
+    // Its name has its digest: another file has another name.
+    return sendFile(reply.header('cache-control', 'public, max-age=31536000, immutable'), file)
+  })
+}
+
+function sendFile(reply: FastifyReply, { bytes, type }: PageFile): FastifyReply {
+  return reply.headers(SECURITY_HEADERS).type(type).send(bytes)
+}
+
+/** The files of the first folder that is there, by path; empty where none is. */
+function readPage(folders: readonly URL[]): ReadonlyMap<string, PageFile> {
+  const files = new Map<string, PageFile>()
+  for (const folder of folders) {
+    const names = namesIn(new URL('.' + ASSETS, folder))
+    if (names === undefined) continue
+    files.set('/', readPageFile(new URL('index.html', folder)))
+    for (const name of names) {
+      files.set(ASSETS + name, readPageFile(new URL('.' + ASSETS + name, folder)))
+    }
+    break
+  }
+  return files
+}
+
+function readPageFile(url: URL): PageFile {
+  const bytes = readFileSync(url)
+  return {
+    bytes,
+    type: TYPES[extname(url.pathname)] ?? 'application/octet-stream',
+    etag: `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 22)}"`
+  }
+}
+
+/** Undefined where there is no such folder. */
+function namesIn(folder: URL): string[] | undefined {
+  try {
+    return readdirSync(folder)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
