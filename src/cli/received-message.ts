@@ -10,23 +10,32 @@ export interface ReceivedEvent {
   readonly skeinfence?: number
   readonly skeinlate?: boolean
   readonly skeinheaders?: string
-  readonly source: string
   readonly time: string
-  readonly sequence: string
   readonly datacontenttype?: string
   readonly partitionkey?: string
   readonly data_base64: string
   readonly [attribute: string]: unknown
 }
 
-const SOURCE_PREFIX = 'skein:'
+/** Of these, only those of a message that came in as an event are headers of it. */
+const CONTEXT: ReadonlySet<string> = new Set([
+  'specversion',
+  'id',
+  'source',
+  'type',
+  'subject',
+  'time',
+  'dataschema'
+])
 
 export function payloadOf(event: ReceivedEvent): Buffer {
   return Buffer.from(event.data_base64, 'base64')
 }
 
 function headersOf(event: ReceivedEvent): Record<string, string> {
-  const own = Object.entries(event).filter(([name]) => !EVENT_ATTRIBUTES.has(name))
+  const isOwn = (name: string): boolean =>
+    !EVENT_ATTRIBUTES.has(name) || (event['id'] !== event.skeinid && CONTEXT.has(name))
+  const own = Object.entries(event).filter(([name]) => isOwn(name))
   const rest = Object.entries(JSON.parse(event.skeinheaders ?? '{}') as Record<string, string>)
   return Object.fromEntries([...own.map(([name, value]) => [name, String(value)]), ...rest])
 }
@@ -48,6 +57,8 @@ function payloadFields(event: ReceivedEvent): { payload: unknown } | { payloadBa
 
 /** One line of `skein sub --json`. */
 export function jsonLine(event: ReceivedEvent): string {
+  // An event may have a source and a sequence of its own.
+  const [publisher, , sequence] = event.skeinid.split('/')
   return `${JSON.stringify({
     id: event.skeinid,
     topic: event.skeintopic,
@@ -55,8 +66,8 @@ export function jsonLine(event: ReceivedEvent): string {
     contentType: event.datacontenttype,
     key: event.partitionkey,
     headers: headersOf(event),
-    publisher: event.source.slice(SOURCE_PREFIX.length),
-    sequence: Number(event.sequence),
+    publisher,
+    sequence: Number(sequence),
     time: event.time,
     attempt: event.skeinattempt,
     fence: event.skeinfence,

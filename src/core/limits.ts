@@ -135,6 +135,8 @@ export const LIMITS = {
   httpDrainMs: 2_500,
   /** A JSON request body: acknowledgements of a full window fit. */
   httpJsonBytes: 1 * MIB,
+  /** A CloudEvent in JSON: the largest payload and its attributes, where escapes make six bytes of one. */
+  httpEventBytes: 1280 * KIB,
   /** Messages of one streamed HTTP request that are published and not yet confirmed. */
   httpPublishWindow: 4096,
   /** Payload bytes of one streamed HTTP request that are published and not yet confirmed. */
@@ -250,6 +252,10 @@ const relations: ReadonlyArray<readonly [boolean, string]> = [
   [LIMITS.maxInFlight <= LIMITS.cursorRanges, 'acknowledgements of a whole window fit a cursor'],
   [LIMITS.headersBytes < LIMITS.httpHeaderBytes, 'the largest message headers fit an HTTP request'],
   [LIMITS.whereBytes * 3 < LIMITS.httpHeaderBytes, 'any `where` fits an HTTP request line'],
+  [
+    (LIMITS.payloadBytes + LIMITS.headersBytes) * 6 <= LIMITS.httpEventBytes,
+    'the largest message fits an event in JSON'
+  ],
   [
     LIMITS.httpPublishWindowBytes > LIMITS.payloadBytes &&
       LIMITS.httpPublishWindowBytes <= LIMITS.publishWindowBytes,

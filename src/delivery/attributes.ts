@@ -44,6 +44,9 @@ const AS_EVENT: ReadonlyMap<string, AttributeReader> = new Map<string, Attribute
   ['subject', topicOf]
 ])
 
+/** A message that was published as an event has a header of this name. */
+const EVENT_MARK = 'specversion'
+
 /** Reads the attribute `name`; undefined where there can be no such name. */
 export function attributeReader(name: string, fields: PayloadFields): AttributeReader | undefined {
   if (name === '' || name === FIELD_PREFIX) return undefined
@@ -57,6 +60,9 @@ export function attributeReader(name: string, fields: PayloadFields): AttributeR
   return (subject) => {
     const headers = subject.messages[subject.index]?.headers
     if (headers !== undefined && Object.hasOwn(headers, name)) return headers[name]
+    // An event without a subject shows none.
+    if (name === 'subject' && headers !== undefined && Object.hasOwn(headers, EVENT_MARK))
+      return undefined
     return asEvent?.(subject)
   }
 }

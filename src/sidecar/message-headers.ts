@@ -22,14 +22,20 @@ export function headerText(value: string): string {
   return isUtf8(bytes) ? bytes.toString('utf8') : value
 }
 
-function assertContent(headers: IncomingHttpHeaders): void {
-  const type = headers['content-type']
-  if (type !== undefined && CLOUD_EVENTS.test(type)) {
-    throw new SkeinError(
-      'ERR_CONTENT_TYPE',
-      `'${type}' is not taken here; publish the data itself with its own content type.`
-    )
-  }
+/** Is it a media type of CloudEvents, in whatever format? */
+export function isEventType(contentType: string): boolean {
+  return CLOUD_EVENTS.test(contentType)
+}
+
+function assertNoEvent({ 'content-type': type }: IncomingHttpHeaders): void {
+  if (type === undefined || !isEventType(type)) return
+  throw new SkeinError(
+    'ERR_CONTENT_TYPE',
+    `'${type}' is not taken here; send the data itself with its own content type.`
+  )
+}
+
+function assertUncompressed(headers: IncomingHttpHeaders): void {
   const encoding = headers['content-encoding']
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
     throw new SkeinError(
@@ -46,26 +52,34 @@ export function unknownHeader(name: string): SkeinError {
 
 /**
  * Reads the headers of a request that carries a message; `readOwn` gets `Skein-*` and `Idempotency-Key` ones, in
- * lower case, and throws where it knows one not. Throws ERR_OPTIONS naming a header, or ERR_CONTENT_TYPE.
+ * lower case, and throws where it knows one not. `takesEvents`: the route takes CloudEvents and reads what is theirs by
+ * itself. Throws ERR_OPTIONS naming a header, or ERR_CONTENT_TYPE.
  */
 export function readMessageHeaders(
   headers: IncomingHttpHeaders,
-  readOwn: (name: string, value: string) => void
+  readOwn: (name: string, value: string) => void,
+  takesEvents = false
 ): MessageHeaders {
-  assertContent(headers)
+  assertUncompressed(headers)
+  if (!takesEvents) assertNoEvent(headers)
   const messageHeaders: Array<[string, string]> = []
   for (const [name, value] of Object.entries(headers)) {
     if (typeof value !== 'string') continue
     if (name.startsWith(HEADER_PREFIX)) {
       messageHeaders.push([name.slice(HEADER_PREFIX.length), headerText(value)])
     } else if (name.startsWith('skein-') || name === 'idempotency-key') readOwn(name, value)
-    else if (name.startsWith('ce-')) throw unknownHeader(name)
+    else if (name.startsWith('ce-') && !takesEvents) throw unknownHeader(name)
   }
-  const type = headers['content-type']
   return {
-    contentType: type === undefined || OCTETS.test(type) || FORM.test(type) ? undefined : type,
+    contentType: saidContentType(headers['content-type']),
     headers: messageHeaders.length === 0 ? undefined : Object.fromEntries(messageHeaders)
   }
+}
+
+/** A content type that says something of the data. Of an event it is an attribute, and says that these are bytes. */
+export function saidContentType(type: string | undefined, isEvent = false): string | undefined {
+  if (type === undefined || FORM.test(type)) return undefined
+  return OCTETS.test(type) && !isEvent ? undefined : type
 }
 
 /** What may be the name of an HTTP header. */

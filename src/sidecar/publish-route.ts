@@ -2,10 +2,11 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { PublishOptions, Published, SkeinNode } from '../node/contract.ts'
+import { readJsonEvent } from './cloud-event-input.ts'
 import { LineSplitter } from './line-splitter.ts'
 import { PublishWindow } from './publish-window.ts'
 import type { ManyPublished } from './publish-window.ts'
-import { readPublishRequest } from './publish-request.ts'
+import { readPublishRequest, withEvent } from './publish-request.ts'
 import { decodeSegment, optionError, pathOf, readQuery } from './query.ts'
 import { bodyChunks, readBody } from './request-body.ts'
 
@@ -98,6 +99,11 @@ export function addPublishRoutes(
     if (mode === 'single') {
       const body = await readBody(request.raw, LIMITS.payloadBytes, signal)
       return node.publish(topic, body, options)
+    }
+    if (mode === 'event') {
+      const body = await readBody(request.raw, LIMITS.httpEventBytes, signal)
+      const event = readJsonEvent(body)
+      return node.publish(topic, event.payload, withEvent(options, event.options))
     }
     const publish =
       mode === 'lines' ? linePublisher(node, topic, options) : jsonPublisher(node, topic, options)

@@ -1,0 +1,132 @@
+import { isUtf8 } from 'node:buffer'
+import type { IncomingHttpHeaders } from 'node:http'
+import { type EventOptions, eventOptions } from './cloud-event-attributes.ts'
+import { isJsonType } from './cloud-event.ts'
+import { jsonMembers } from './json-parts.ts'
+import { headerText, saidContentType } from './message-headers.ts'
+import { optionError } from './query.ts'
+
+const PREFIX = 'ce-'
+const HALF_PAIR = /\p{Surrogate}/u
+const ESCAPES = /(?:%[0-9a-f]{2})+/gi
+
+/** An event and its data, ready to be published. */
+export interface EventMessage {
+  readonly options: EventOptions
+  readonly payload: Uint8Array
+}
+
+/** Do the headers of a request carry a CloudEvent in binary mode? */
+export function hasEventHeaders(headers: IncomingHttpHeaders): boolean {
+  for (const name in headers) if (name.startsWith(PREFIX)) return true
+  return false
+}
+
+/**
+ * Reads a CloudEvent in binary mode: `ce-*` headers are its attributes, the body is its data. Throws ERR_OPTIONS
+ * naming an attribute.
+ */
+export function readBinaryEvent(headers: IncomingHttpHeaders): EventOptions {
+  const attributes: [string, string][] = []
+  for (const [header, value] of Object.entries(headers)) {
+    if (!header.startsWith(PREFIX) || typeof value !== 'string') continue
+    const name = header.slice(PREFIX.length)
+    if (name === 'datacontenttype' || name === 'data') {
+      throw optionError(header, 'the data is the body, and its type stands in Content-Type.')
+    }
+    attributes.push([name, attributeText(value)])
+  }
+  const contentType = saidContentType(headers['content-type'], true)
+  if (contentType !== undefined) attributes.push(['datacontenttype', contentType])
+  return eventOptions(attributes, Date.now())
+}
+
+/** Reads one CloudEvent in JSON. Throws ERR_OPTIONS naming an attribute, `data`, or `body`. */
+export function readJsonEvent(body: Buffer): EventMessage {
+  return eventOfText(jsonText(body))
+}
+
+function eventOfText(text: string): EventMessage {
+  const event = parse(text)
+  if (typeof event !== 'object' || event === null || Array.isArray(event)) {
+    throw optionError('body', 'a CloudEvent is a JSON object.')
+  }
+  const attributes: [string, string][] = []
+  for (const [name, value] of Object.entries(event)) {
+    // Null stands for an attribute that is not set.
+    if (value === null || name === 'data' || name === 'data_base64') continue
+    attributes.push([name, textOf(name, value)])
+  }
+  const options = eventOptions(attributes, Date.now())
+  return dataOf(event as Readonly<Record<string, unknown>>, options, text)
+}
+
+/** RFC 3986 escapes stand for UTF-8 (HTTP binding, 3.1.3.2); not every client writes them, so a lone % is itself. */
+function attributeText(value: string): string {
+  const text = headerText(value)
+  const quoted = /^"(.*)"$/.exec(text)
+  const plain = quoted === null ? text : (quoted[1] ?? '').replace(/\\(.)/g, '$1')
+  return plain.replace(ESCAPES, (escapes) => {
+    const bytes = Buffer.from(escapes.replaceAll('%', ''), 'hex')
+    return isUtf8(bytes) ? bytes.toString('utf8') : escapes
+  })
+}
+
+/** Numbers and booleans in the one way that CloudEvents writes them as text. */
+function textOf(name: string, value: unknown): string {
+  if (typeof value === 'string') return value
+  if (typeof value === 'boolean') return String(value)
+  if (typeof value === 'number' && value === (value | 0)) {
+    return String(value)
+  }
+  throw optionError(name, 'an attribute is a text, a boolean or an integer of 32 bits.')
+}
+
+function dataOf(
+  event: Readonly<Record<string, unknown>>,
+  options: EventOptions,
+  text: string
+): EventMessage {
+  const { data, data_base64: base64 } = event
+  if (base64 !== undefined && base64 !== null) {
+    if (data !== undefined && data !== null) {
+      throw optionError('data_base64', 'the event has data, too; give one of them.')
+    }
+    return { options, payload: bytesOf(base64) }
+  }
+  if (data === undefined) return { options, payload: Buffer.alloc(0) }
+  const { contentType = 'application/json' } = options
+  if (isJsonType(contentType)) {
+    // As it was written, so that numbers and the order of keys stay.
+    const written = jsonMembers(text).get('data') ?? ''
+    return { options: { ...options, contentType }, payload: Buffer.from(written) }
+  }
+  if (data === null) return { options, payload: Buffer.alloc(0) }
+  if (typeof data === 'string' && !HALF_PAIR.test(data))
+    return { options, payload: Buffer.from(data) }
+  throw optionError(
+    'data',
+    `with the datacontenttype '${contentType}' it must be a text, or bytes in data_base64.`
+  )
+}
+
+function bytesOf(base64: unknown): Buffer {
+  if (typeof base64 === 'string') {
+    const bytes = Buffer.from(base64, 'base64')
+    if (bytes.toString('base64') === base64) return bytes
+  }
+  throw optionError('data_base64', 'is not base64 with padding.')
+}
+
+function jsonText(body: Buffer): string {
+  if (isUtf8(body)) return body.toString('utf8')
+  throw optionError('body', 'it is not UTF-8.')
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw optionError('body', `it is not JSON: ${(error as Error).message}.`)
+  }
+}
