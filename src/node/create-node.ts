@@ -23,6 +23,7 @@ import { Node } from './node.ts'
 import { type NodeOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { completeRetention } from './retention.ts'
 import { logRefusals } from './refusals.ts'
+import { withTracing } from './tracing.ts'
 
 /**
  * Starts a node. Rejects with ERR_OPTIONS (the message names the option), ERR_DATA_DIR, ERR_DATA_DIR_LOCKED,
@@ -93,7 +94,7 @@ export async function createNode(options: NodeOptions = {}): Promise<SkeinNode> 
     }
   )
   logRefusals(node, { clock: systemClock, logger })
-  return node
+  return withTracing(node)
 }
 
 async function createTransport(

@@ -6,7 +6,7 @@ import { optionError } from './query.ts'
 /** What the headers of a request say of a message, whichever route it goes to. */
 export interface MessageHeaders {
   readonly contentType: string | undefined
-  /** From `Skein-Header-*`; undefined where there are none. */
+  /** From `Skein-Header-*`, and the trace context; undefined where there are none. */
   readonly headers: Readonly<Record<string, string>> | undefined
 }
 
@@ -45,6 +45,21 @@ function assertUncompressed(headers: IncomingHttpHeaders): void {
   }
 }
 
+/** Version, trace, span and flags, as W3C Trace Context writes them. */
+const TRACE_PARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-|$)/
+const TRACE_HEADERS: ReadonlySet<string> = new Set(['traceparent', 'tracestate'])
+
+/** A malformed context is passed over, as its standard asks, and then its state is, too. */
+function isTraceContext(name: string, { traceparent }: IncomingHttpHeaders): boolean {
+  return TRACE_HEADERS.has(name) && TRACE_PARENT.test(String(traceparent))
+}
+
+/** The trace context among a message's headers, as HTTP names it. */
+export function traceHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  const context = Object.entries(headers).filter(([name]) => TRACE_HEADERS.has(name))
+  return Object.fromEntries(context.filter(([, value]) => PRINTABLE.test(value)))
+}
+
 /** A header that this route does not know: nothing is silently ignored. */
 export function unknownHeader(name: string): SkeinError {
   return optionError(name, 'the header is not supported here; leave it out.')
@@ -67,6 +82,8 @@ export function readMessageHeaders(
     if (typeof value !== 'string') continue
     if (name.startsWith(HEADER_PREFIX)) {
       messageHeaders.push([name.slice(HEADER_PREFIX.length), headerText(value)])
+    } else if (isTraceContext(name, headers)) {
+      messageHeaders.unshift([name, value])
     } else if (name.startsWith('skein-') || name === 'idempotency-key') readOwn(name, value)
     else if (name.startsWith('ce-') && !takesEvents) throw unknownHeader(name)
   }

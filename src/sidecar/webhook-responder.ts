@@ -2,7 +2,13 @@ import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { ServiceRequest } from '../node/contract.ts'
 import { Reply } from '../node/reply.ts'
-import { answerHeaders, asHttpHeaders, asHttpType, headerBytes } from './message-headers.ts'
+import {
+  answerHeaders,
+  asHttpHeaders,
+  asHttpType,
+  headerBytes,
+  traceHeaders
+} from './message-headers.ts'
 
 /** Of what a webhook says when it fails, so many characters reach the caller. */
 const WHY_CHARACTERS = 500
@@ -29,6 +35,7 @@ export async function askWebhook(
       body: Uint8Array.from(request.payload),
       headers: {
         ...asHttpHeaders(request.headers),
+        ...traceHeaders(request.headers),
         'content-type': asHttpType(contentType),
         'skein-service': headerBytes(service),
         'skein-from': from,
