@@ -32,7 +32,8 @@ export type {
   StreamHandler,
   StreamMetadata,
   SubscriberStatus,
-  TopicStatus
+  TopicStatus,
+  TopologyNode
 } from './node/contract.ts'
 export type { GroupMemberStatus, GroupStatus } from './groups/contract.ts'
 export type {

@@ -193,6 +193,12 @@ export const LIMITS = {
   serviceConcurrency: 256,
   /** Nodes that one call may ask at once: as many as a node has neighbours. */
   scatterPeers: 64,
+  /** How long the question who is connected to whom may take, ms: a page that shows it asks often. */
+  topologyMs: 1_000,
+  /** Peers that one node tells of in its answer: more than it can have connections. */
+  topologyPeers: 128,
+  /** Peers that a neighbour is asked to ask: their answers fit one payload. */
+  topologyRelayed: 24,
   /** At a stop, requests that are being handled have so long to finish, ms. */
   serviceDrainMs: 3_000,
   /** Publishers whose ephemeral sequences are remembered; above it the one silent for longest is forgotten. */

@@ -187,6 +187,19 @@ export interface PeerStatus {
   readonly roundTripMs: number | undefined
 }
 
+/** A node of the mesh, and whom it is connected to. */
+export interface TopologyNode {
+  readonly peerId: string
+  /** Undefined until presence tells it. */
+  readonly name: string | undefined
+  readonly state: 'up' | 'suspect' | 'down'
+  readonly lastSeen: Date | undefined
+  /** When it was heard of last, where it is down. */
+  readonly downSince: Date | undefined
+  /** PeerIds; undefined where it did not tell. */
+  readonly connectedTo: readonly string[] | undefined
+}
+
 export interface TopicStatus {
   readonly channel: string
   /** This node is a member. */
@@ -317,7 +330,8 @@ export interface SkeinNode extends Events<NodeEvents> {
   history(filter: string, options?: HistoryOptions): AsyncIterable<Message>
   /**
    * Serves requests of this and of all other nodes, until the handle is stopped. A service is named with 1 to 64 bytes
-   * without '/' and control characters. Throws ERR_OPTIONS, also where this node serves that name already.
+   * without '/' and control characters, and does not begin with '$'. Throws ERR_OPTIONS, also where this node serves that
+   * name already.
    */
   reply(service: string, handler: ServiceHandler, options?: ReplyOptions): ServiceHandle
   /**
@@ -375,6 +389,11 @@ export interface SkeinNode extends Events<NodeEvents> {
   status(): NodeStatus
   peers(): PeerStatus[]
   topics(): TopicStatus[]
+  /**
+   * Who is connected to whom: asked of this node's neighbours, and by them of theirs, only now. This node comes first.
+   * Resolves within 1 s to what came until then.
+   */
+  topology(): Promise<TopologyNode[]>
   /** Prometheus text exposition. */
   metrics(): Promise<string>
   /** Drains, closes; idempotent. */

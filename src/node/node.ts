@@ -37,7 +37,8 @@ import type {
   ServiceHandler,
   SkeinNode,
   SubscriberStatus,
-  TopicStatus
+  TopicStatus,
+  TopologyNode
 } from './contract.ts'
 import type { Engine } from './engine.ts'
 import { forwardEvents } from './node-events.ts'
@@ -52,6 +53,7 @@ import { encodeData, outgoing } from './outgoing.ts'
 import { Requests } from './requests.ts'
 import { retain } from './retained.ts'
 import { isInternal } from './retention.ts'
+import { topologyOf } from './topology.ts'
 
 export interface NodeComponents {
   readonly engine: Engine
@@ -272,6 +274,11 @@ export class Node implements SkeinNode {
         logs: logs.map(logStatus)
       }
     })
+  }
+
+  async topology(): Promise<TopologyNode[]> {
+    const connections = await this.#engine.services.topology.ask()
+    return topologyOf(this, this.peers(), connections)
   }
 
   status(): NodeStatus {

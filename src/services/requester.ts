@@ -1,13 +1,15 @@
 import type { Clock } from '../core/clock.ts'
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
+import type { PeerId } from '../mesh/contract.ts'
 import type { CallTarget } from './call.ts'
+import { isBuiltInService } from '../wire/service-name.ts'
 import { type Asked, Exchange, type ExchangeInit } from './exchange.ts'
 import type { ReceivedReply } from './received.ts'
 import type { Responders } from './responders.ts'
 
 export interface RequesterComponents {
-  readonly responders: Pick<Responders, 'all' | 'pick'>
+  readonly responders: Pick<Responders, 'all' | 'pick' | 'target'>
   readonly clock: Clock
 }
 
@@ -30,12 +32,21 @@ export class Requester {
 
   /** One answer of one node. */
   request(asked: Asked): Promise<ReceivedReply> {
+    return this.#askOne(asked, (except) => this.#components.responders.pick(asked.service, except))
+  }
+
+  /** One answer of that node. */
+  ask(peer: PeerId, asked: Asked): Promise<ReceivedReply> {
+    return this.#askOne(asked, once(this.#components.responders.target(peer)))
+  }
+
+  #askOne(asked: Asked, next: ExchangeInit['next']): Promise<ReceivedReply> {
     return new Promise((resolve, reject) => {
       const answers: ReceivedReply[] = []
       this.#start({
         ...asked,
         window: 0,
-        next: (except) => this.#components.responders.pick(asked.service, except),
+        next,
         onReply: (reply) => answers.push(reply),
         onEnd: (error) => {
           const [answer] = answers
@@ -134,12 +145,13 @@ export class Requester {
   }
 
   #start(init: ExchangeInit): Exchange {
-    this.stats.sent++
+    const isCounted = !isBuiltInService(init.service)
+    if (isCounted) this.stats.sent++
     const exchange = new Exchange(this.#components.clock, {
       ...init,
       onEnd: (error) => {
         this.#running.delete(exchange)
-        if (error !== undefined) this.stats.failed++
+        if (isCounted && error !== undefined) this.stats.failed++
         init.onEnd(error)
       }
     })

@@ -72,7 +72,7 @@ export class Responders {
     const near = this.#candidates(service, true, NOBODY)
     const far = this.#candidates(service, false, NOBODY)
     const { random } = this.#components
-    return [...shuffled(random, near), ...shuffled(random, far)].map((peer) => this.#target(peer))
+    return [...shuffled(random, near), ...shuffled(random, far)].map((peer) => this.target(peer))
   }
 
   /**
@@ -90,12 +90,12 @@ export class Responders {
   }
 
   #draw(peers: readonly PeerId[]): readonly (CallTarget | undefined)[] {
-    if (peers.length < 2) return peers.map((peer) => this.#target(peer))
+    if (peers.length < 2) return peers.map((peer) => this.target(peer))
     const { random } = this.#components
     const first = random.int(peers.length)
     const other = random.int(peers.length - 1)
     const second = other < first ? other : other + 1
-    return [first, second].map((index) => this.#target(peers[index] as PeerId))
+    return [first, second].map((index) => this.target(peers[index] as PeerId))
   }
 
   /** Of the two kinds: this node and its neighbours, or the others. */
@@ -109,7 +109,8 @@ export class Responders {
     return peers
   }
 
-  #target(peer: PeerId): CallTarget {
+  /** A node by itself, whatever it serves; a neighbour, unless it serves something. */
+  target(peer: PeerId): CallTarget {
     if (peer === this.#local.peer) return this.#local
     let link = this.#links.get(peer)
     if (link === undefined) {

@@ -3,7 +3,7 @@ import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { PeerId } from '../mesh/contract.ts'
 import type { RequestCall } from '../wire/request-frames.ts'
-import { isServiceName } from '../wire/service-name.ts'
+import { isBuiltInService, isServiceName } from '../wire/service-name.ts'
 import type { ActiveCall, CallReceiver } from './call.ts'
 import type { ServiceHandle } from './contract.ts'
 import { type ContentHandler, ServedCall } from './served-call.ts'
@@ -34,6 +34,7 @@ export class ServiceHost {
   readonly #components: ServiceHostComponents
   readonly #init: ServiceHostInit
   readonly #services = new Map<string, Service>()
+  readonly #builtIn = new Map<string, Service>()
   readonly #stopping = new Set<Service>()
   #calls = 0
   #bytes = 0
@@ -60,6 +61,9 @@ export class ServiceHost {
         `'${name}' is no name of a service: it takes 1 to ${LIMITS.nameBytes} bytes without '/' and control characters`
       )
     }
+    if (isBuiltInService(name)) {
+      throw wrongService(`'${name}' begins with '$', as only services of Skein's own do`)
+    }
     if (this.#services.has(name)) {
       throw wrongService(`this node serves '${name}' already; stop the first handle before`)
     }
@@ -82,10 +86,17 @@ export class ServiceHost {
     return service
   }
 
+  /** Answers a question that every node answers: not announced, and not counted. */
+  serveBuiltIn(name: string, handler: ContentHandler, concurrency: number): void {
+    const service = new Service({ name, handler, concurrency, onStop: () => undefined })
+    this.#builtIn.set(name, service)
+  }
+
   /** Has the request handled. Never calls the receiver before it has returned. */
   start(from: PeerId, call: RequestCall, receiver: CallReceiver): ActiveCall {
-    this.stats.received++
-    const service = this.#services.get(call.service)
+    const builtIn = this.#builtIn.get(call.service)
+    const service = builtIn ?? this.#services.get(call.service)
+    if (builtIn === undefined) this.stats.received++
     const bytes = call.content.payload.length
     const served = new ServedCall(this.#components.clock, {
       self: this.#init.self,
@@ -104,7 +115,7 @@ export class ServiceHost {
     void Promise.resolve().then(() => {
       if (refusal === undefined) service?.take(served)
       else {
-        this.stats.refused++
+        if (builtIn === undefined) this.stats.refused++
         served.refuse(refusal)
       }
     })
@@ -115,7 +126,7 @@ export class ServiceHost {
   async stop(): Promise<void> {
     if (this.#stopped) return
     this.#stopped = true
-    const services = [...this.#services.values(), ...this.#stopping]
+    const services = [...this.#services.values(), ...this.#builtIn.values(), ...this.#stopping]
     const done = Promise.all(services.map((service) => service.stop()))
     if (services.some(({ running }) => running > 0)) {
       const over = new AbortController()
@@ -128,7 +139,7 @@ export class ServiceHost {
   }
 
   #refusal(service: string): SkeinError | undefined {
-    if (this.#stopped || !this.#services.has(service)) {
+    if (this.#stopped || !(this.#services.has(service) || this.#builtIn.has(service))) {
       return new SkeinError('ERR_NO_RESPONDERS', `the node does not serve '${service}'`)
     }
     if (this.#calls > LIMITS.servedRequests || this.#bytes > LIMITS.servedBytes) {

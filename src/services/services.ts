@@ -7,6 +7,7 @@ import { RequestHolder } from './request-holder.ts'
 import { Requester } from './requester.ts'
 import { Responders } from './responders.ts'
 import { ServiceHost } from './service-host.ts'
+import { TopologyInquiry } from './topology.ts'
 
 export interface ServicesComponents {
   readonly transport: Pick<Transport, 'blame' | 'events' | 'handle' | 'open' | 'peers' | 'self'>
@@ -25,6 +26,7 @@ export interface ServicesInit {
 export class Services {
   readonly host: ServiceHost
   readonly requester: Requester
+  readonly topology: TopologyInquiry
   readonly #holder: RequestHolder
   readonly #responders: Responders
 
@@ -35,6 +37,7 @@ export class Services {
     this.#holder = new RequestHolder({ ...components, host })
     this.#responders = new Responders({ ...components, host })
     this.requester = new Requester({ ...components, responders: this.#responders })
+    this.topology = new TopologyInquiry({ ...components, host, requester: this.requester })
   }
 
   /** After the directory and before the transport. */

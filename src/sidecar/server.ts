@@ -78,7 +78,7 @@ const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^\/v1\/groups$/, 'GET'],
   [/^\/v1\/groups\/[^/]+$/, 'DELETE'],
   [
-    /^\/(v1\/dlq|v1\/status|v1\/peers|v1\/topics|v1\/outbox|v1\/history|metrics|healthz|readyz)$/,
+    /^\/(v1\/dlq|v1\/status|v1\/peers|v1\/topics|v1\/topology|v1\/outbox|v1\/history|metrics|healthz|readyz)$/,
     'GET'
   ]
 ]

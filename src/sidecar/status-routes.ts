@@ -26,6 +26,7 @@ export function addStatusRoutes(
     },
     '/v1/peers': () => node.peers(),
     '/v1/topics': () => node.topics(),
+    '/v1/topology': async () => ({ nodes: await node.topology() }),
     '/healthz': () => ({ healthy: true }),
     '/readyz': () => {
       if (node.status().ready) return { ready: true }

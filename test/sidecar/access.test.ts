@@ -5,7 +5,7 @@ import { silentLogger } from '../../src/core/logger.ts'
 import { isLoopback, parseAuthority } from '../../src/sidecar/access.ts'
 import { createSidecar, parseHttpAddress, serve } from '../../src/sidecar/index.ts'
 import { BEN } from './fake-inbox.ts'
-import { FakeNode } from './fake-node.ts'
+import { FakeNode, PEER } from './fake-node.ts'
 import { TOKEN, startBench } from './http-client.ts'
 
 describe('sidecar access', () => {
@@ -230,6 +230,12 @@ describe('sidecar server', () => {
       }
     ])
     expect((await b.call('/v1/topics')).json()).toMatchObject([{ channel: 'orders' }])
+    expect((await b.call('/v1/topology')).json()).toMatchObject({
+      nodes: [
+        { peerId: PEER, state: 'up', connectedTo: [] },
+        { peerId: BEN, name: 'ben', state: 'down' }
+      ]
+    })
     const metrics = await b.call('/metrics')
     expect(metrics.text).toContain('skein_published_total 0')
     expect(metrics.headers['content-type']).toMatch(/^text\/plain; version=0.0.4/)

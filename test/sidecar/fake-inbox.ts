@@ -4,7 +4,8 @@ import type {
   OutboxEntry,
   SendOptions,
   Sent,
-  SubscriberStatus
+  SubscriberStatus,
+  TopologyNode
 } from '../../src/node/contract.ts'
 
 /** The peer that is known by the name 'ben'. */
@@ -23,6 +24,18 @@ export function subscriberAtBen(): SubscriberStatus {
     lastSeen: new Date(Date.now() - 3 * 3_600_000),
     createdAt: new Date(1000)
   }
+}
+
+/** That node in the topology. */
+export function topologyAtBen(): TopologyNode {
+  const { lastSeen, peerId, state } = subscriberAtBen()
+  return { peerId, name: 'ben', state, lastSeen, downSince: lastSeen, connectedTo: undefined }
+}
+
+/** A node in the topology that nobody is connected to. */
+export function lone({ name, peerId }: { name: string; peerId: string }): TopologyNode {
+  const known = { peerId, name, state: 'up' as const, lastSeen: new Date() }
+  return { ...known, downSince: undefined, connectedTo: [] }
 }
 
 /** A copy of what was given. */

@@ -24,7 +24,7 @@ import type { SubscriptionEvents } from '../../src/delivery/contract.ts'
 import { topicMatches } from '../../src/wire/topic.ts'
 import { FakeDeadLetters } from './fake-dead-letters.ts'
 import { topicsOf } from './fake-topics.ts'
-import { BEN, FakeInbox, bytesOf, subscriberAtBen } from './fake-inbox.ts'
+import { BEN, FakeInbox, bytesOf, lone, subscriberAtBen, topologyAtBen } from './fake-inbox.ts'
 
 export const PEER = '12D3KooWFakeFakeFakeFakeFakeFakeFakeFakeFakeFakeFake'
 const SESSION = '0192f00dba5e0001'
@@ -427,6 +427,8 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
       }
     ]
   }
+
+  readonly topology = async () => [lone(this), topologyAtBen()]
 
   topics() {
     return topicsOf(this.log.length)
