@@ -43,6 +43,7 @@ export type {
   Gap,
   HistoryOptions,
   Message,
+  NackOptions,
   SubscribeOptions,
   Subscription,
   SubscriptionEvents,

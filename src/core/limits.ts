@@ -153,6 +153,26 @@ export const LIMITS = {
   receiptWaitMs: 3_600_000,
   /** A durable subscription opened by pulls is closed when nobody has pulled for so long, ms. */
   pullIdleMs: 60_000,
+  /** Pushes to one webhook that are under way at once, by default: what one small service takes. */
+  webhookConcurrency: 16,
+  /** How long a webhook may take to answer a push by default, ms. */
+  webhookTimeoutMs: 30_000,
+  /** Longest such time, ms: the HTTP client gives up at it, too. */
+  webhookTimeoutMaxMs: 300_000,
+  /** Headers that go with each push, as JSON: credentials fit. */
+  webhookHeadersBytes: 4 * KIB,
+  /** Of an answer to a push, so much is read to keep its connection. */
+  webhookAnswerBytes: 64 * KIB,
+  /** Payload bytes in hand for one webhook: messages behind one of their key that is being tried again. */
+  webhookWindowBytes: 8 * MIB,
+  /** A push that failed is tried again after this time, ms, doubled each time ... */
+  webhookRetryMinMs: 1000,
+  /** ... up to this. */
+  webhookRetryMaxMs: 60_000,
+  /** Longest `Retry-After` that is honoured, ms: a mistaken date must not stop a subscription for days. */
+  webhookRetryAfterMaxMs: 3_600_000,
+  /** So many pushes fail one after the other, and it is the webhook that fails rather than its messages. */
+  webhookFailuresInARow: 5,
   /** Ranges in an inbox receipt: as many as a log has islands, about a KiB. */
   receiptRanges: 64,
   /** How long a message to one peer waits for it by default, ms: a week covers holidays. */

@@ -159,14 +159,19 @@ export class ChannelLane {
     const { ledger } = this
     if (ledger === undefined) return
     if (entry.deadline !== undefined) this.#retrying++
-    if (entry.attempt >= this.#init.maxDeliveries) {
+    const counts = failure.counts !== false
+    if (counts && entry.attempt >= this.#init.maxDeliveries) {
       ledger.exhaust(entry)
       await this.#bury(entry, failure)
       return
     }
     if (delayMs >= PARK_MS) {
       const { candidate } = entry.held
-      const parked = this.#init.park(candidate, this.#clock.now() + delayMs, entry.attempt)
+      const parked = this.#init.park(
+        candidate,
+        this.#clock.now() + delayMs,
+        entry.attempt - (counts ? 0 : 1)
+      )
       if (parked !== undefined) {
         ledger.exhaust(entry)
         await this.#leave(ledger, entry, parked)
@@ -174,7 +179,8 @@ export class ChannelLane {
       }
     }
     const dueAt = this.#clock.monotonic() + delayMs
-    await ledger.retry(entry, dueAt)
+    if (counts) await ledger.retry(entry, dueAt)
+    else ledger.giveBack(entry, dueAt)
     this.#wakeAt(dueAt)
   }
 

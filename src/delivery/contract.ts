@@ -51,8 +51,17 @@ export interface Message {
    * nothing to do on an ephemeral subscription.
    */
   ack(): Promise<void>
-  /** Not done: hand it over again, after `delayMs` (default 0). */
-  nack(options?: { delayMs?: number }): Promise<void>
+  /** Not done: hand it over again, or put it away where its hand-overs are used up. */
+  nack(options?: NackOptions): Promise<void>
+}
+
+export interface NackOptions {
+  /** Hand it over again after so long, ms. Default 0. */
+  readonly delayMs?: number | undefined
+  /** What went wrong: it stands in the dead letter, 200 characters of it. Default: nothing. */
+  readonly error?: string | undefined
+  /** False: whom it was for has not seen it, and this hand-over does not count. Default true. */
+  readonly counts?: boolean | undefined
 }
 
 /** Messages of one log that are missing. */

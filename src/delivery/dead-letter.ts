@@ -12,6 +12,8 @@ export interface Failure {
   readonly reason: DeadLetterReason
   /** What the handler threw. */
   readonly error?: string | undefined
+  /** False: the hand-over does not count. */
+  readonly counts?: boolean | undefined
 }
 
 /** Headers of a dead letter. */

@@ -1,8 +1,13 @@
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import { jitter, type Random } from '../core/random.ts'
-import type { SubscribeOptions } from './contract.ts'
+import type { NackOptions, SubscribeOptions } from './contract.ts'
 import type { Failure } from './dead-letter.ts'
+
+/** What its consumer says of a message that it gives back. */
+export function nackFailure({ counts, error }: NackOptions): Failure {
+  return { reason: 'nack', error, counts }
+}
 
 /** What a handler threw. */
 export function handlerFailure(error: unknown): Failure {

@@ -183,6 +183,12 @@ export class Ledger<Held> {
     return this.#writeAttempt(entry)
   }
 
+  /** To be handed over from `dueAt` (monotonic ms) on, as the same attempt: nobody has seen it. */
+  giveBack(entry: InFlight<Held>, dueAt: number): void {
+    entry.deadline = undefined
+    entry.dueAt = dueAt
+  }
+
   /** Not to be handed over again; as with `hold`, it keeps the cursor. */
   exhaust(entry: InFlight<Held>): void {
     entry.deadline = undefined

@@ -3,14 +3,14 @@ import { encodeCursor } from '../wire/cursor.ts'
 import { formatMessageId } from '../wire/message-id.ts'
 import { joinTopic } from '../wire/topic.ts'
 import type { Candidate } from './channel-reader.ts'
-import type { Message } from './contract.ts'
+import type { Message, NackOptions } from './contract.ts'
 
 /** The subscription a message belongs to. */
 export interface MessageOwner {
   /** Epoch of the store whose journal the message stands in. */
   readonly epoch: string
   acknowledge(message: DeliveredMessage): Promise<void>
-  retry(message: DeliveredMessage, delayMs: number): Promise<void>
+  retry(message: DeliveredMessage, options: NackOptions): Promise<void>
 }
 
 /** How a message is handed over. */
@@ -113,8 +113,8 @@ export class DeliveredMessage implements Message {
     return this.#owner.acknowledge(this)
   }
 
-  nack(options: { delayMs?: number } = {}): Promise<void> {
-    return this.#owner.retry(this, options.delayMs ?? 0)
+  nack(options: NackOptions = {}): Promise<void> {
+    return this.#owner.retry(this, options)
   }
 
   /** The same message, handed over once more. */

@@ -5,6 +5,8 @@ import type { DecodedMessage } from '../wire/body.ts'
 import type { RecordHeader } from '../wire/record.ts'
 import type { Candidate } from './channel-reader.ts'
 import type { Failure } from './dead-letter.ts'
+import type { NackOptions } from './contract.ts'
+import { nackFailure } from './giving-back.ts'
 import { DeliveredMessage, type MessageOwner } from './message.ts'
 import { encodeParked, type ParkedRow, type ParkedRows } from './parked-rows.ts'
 
@@ -203,17 +205,19 @@ export class ParkedLane implements MessageOwner {
     await this.#track(this.#forget(parked))
   }
 
-  retry(message: DeliveredMessage, delayMs: number): Promise<void> {
-    return this.giveBack(message, delayMs, { reason: 'nack' })
+  retry(message: DeliveredMessage, options: NackOptions): Promise<void> {
+    return this.giveBack(message, options.delayMs ?? 0, nackFailure(options))
   }
 
   /** Hands it over again after `delayMs`, or puts it away where its hand-overs are used up; resolves when written. */
   async giveBack(message: DeliveredMessage, delayMs: number, failure: Failure): Promise<void> {
     const parked = this.#land(message)
     if (parked === undefined) return
-    parked.failure = failure
-    parked.row = { ...parked.row, dueAt: this.#clock.now() + delayMs }
-    if (parked.row.attempts >= this.#init.maxDeliveries) {
+    const counts = failure.counts !== false
+    if (counts) parked.failure = failure
+    const attempts = parked.row.attempts - (counts ? 0 : 1)
+    parked.row = { ...parked.row, dueAt: this.#clock.now() + delayMs, attempts }
+    if (attempts >= this.#init.maxDeliveries) {
       await this.#track(this.#bury(parked, message))
       return
     }

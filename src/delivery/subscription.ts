@@ -13,6 +13,7 @@ import { Consumer } from './consumer.ts'
 import type {
   Gap,
   Message,
+  NackOptions,
   Subscription,
   SubscriptionEvents,
   SubscriptionStatus
@@ -26,7 +27,7 @@ import { GapWatch } from './gap-watch.ts'
 import { DeliveredMessage, type MessageOwner } from './message.ts'
 import { ParkedLane } from './parked-lane.ts'
 import { type ParkedRow, ParkedRows } from './parked-rows.ts'
-import { givenBack, handlerFailure, retryAfterMs } from './giving-back.ts'
+import { givenBack, handlerFailure, nackFailure, retryAfterMs } from './giving-back.ts'
 import type { SubscriptionInit } from './subscription-init.ts'
 
 export interface SubscriptionComponents {
@@ -264,8 +265,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
     return lane.acknowledge(offset)
   }
 
-  retry(message: DeliveredMessage, delayMs: number): Promise<void> {
-    return this.#giveBack(message, delayMs, { reason: 'nack' })
+  retry(message: DeliveredMessage, options: NackOptions): Promise<void> {
+    return this.#giveBack(message, options.delayMs ?? 0, nackFailure(options))
   }
 
   async #giveBack(message: DeliveredMessage, delayMs: number, failure: Failure): Promise<void> {

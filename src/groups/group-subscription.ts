@@ -6,6 +6,7 @@ import type { Random } from '../core/random.ts'
 import type {
   DeadLetter,
   Message,
+  NackOptions,
   SubscribeOptions,
   Subscription,
   SubscriptionEvents,
@@ -17,7 +18,7 @@ import type { Decoder } from '../delivery/decoder.ts'
 import type { Feed } from '../delivery/feed.ts'
 import type { DeliveredMessage, MessageOwner } from '../delivery/message.ts'
 import type { Failure } from '../delivery/dead-letter.ts'
-import { givenBack, handlerFailure, retryAfterMs } from '../delivery/giving-back.ts'
+import { givenBack, handlerFailure, nackFailure, retryAfterMs } from '../delivery/giving-back.ts'
 import type { DeliveryStats } from '../delivery/delivery-stats.ts'
 import type { ParkedRow } from '../delivery/parked-rows.ts'
 import type { PeerId } from '../mesh/contract.ts'
@@ -257,8 +258,8 @@ export class GroupSubscription implements Subscription, MessageOwner {
     await this.#acknowledgements.tell(log)
   }
 
-  retry(message: DeliveredMessage, delayMs: number): Promise<void> {
-    return this.#giveBack(message, delayMs, { reason: 'nack' })
+  retry(message: DeliveredMessage, options: NackOptions): Promise<void> {
+    return this.#giveBack(message, options.delayMs ?? 0, nackFailure(options))
   }
 
   async #giveBack(message: DeliveredMessage, delayMs: number, failure: Failure): Promise<void> {
@@ -268,8 +269,9 @@ export class GroupSubscription implements Subscription, MessageOwner {
     if (redriven.owns(message)) return redriven.giveBack(message, delayMs, failure)
     const hand = this.#intake.hands.get(message.id)
     if (hand?.deadline === undefined) return
-    if (this.#letters.isSpent(hand.attempt)) return this.#bury(hand, failure)
-    this.#putBack(hand, clock.monotonic() + delayMs)
+    const counts = failure.counts !== false
+    if (counts && this.#letters.isSpent(hand.attempt)) return this.#bury(hand, failure)
+    this.#putBack(hand, clock.monotonic() + delayMs, counts)
     if (delayMs > 0) clock.after(delayMs, () => this.#consumer.wake())
   }
 
@@ -288,8 +290,8 @@ export class GroupSubscription implements Subscription, MessageOwner {
   }
 
   /** A message that is put back comes again here, or, where its slot is to go, at another member. */
-  #putBack(hand: Hand<DeliveredMessage>, dueAt: number): void {
-    this.#intake.hands.putBack(hand, dueAt)
+  #putBack(hand: Hand<DeliveredMessage>, dueAt: number, counts = true): void {
+    this.#intake.hands.putBack(hand, dueAt, counts)
     if (!this.keeper.owns(hand.slot)) {
       this.#intake.hands.drop(new Set([hand.slot]))
       this.keeper.idle(hand.slot)

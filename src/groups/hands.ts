@@ -119,10 +119,11 @@ export class Hands<Held> {
     return undefined
   }
 
-  /** Not done: it is to be handed over again from `dueAt` on. */
-  putBack(hand: Hand<Held>, dueAt: number): void {
+  /** Not done: it is to be handed over again from `dueAt` on, as the same attempt unless this one `counts`. */
+  putBack(hand: Hand<Held>, dueAt: number, counts = true): void {
     if (hand.deadline === undefined) return
     hand.deadline = undefined
+    if (!counts && --hand.attempt === 0) this.#postponed++
     hand.dueAt = dueAt
     this.#retrying++
     this.#count(hand.slot, -1)

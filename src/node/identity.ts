@@ -1,6 +1,7 @@
-import { access, chmod, link, open, readFile, rename, rm } from 'node:fs/promises'
+import { access, chmod, link, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SkeinError } from '../core/errors.ts'
+import { writeSecret } from '../core/secret-file.ts'
 import type { Random } from '../core/random.ts'
 import { SEED_BYTES } from '../wire/signature.ts'
 
@@ -72,25 +73,6 @@ async function exists(path: string): Promise<boolean> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
     throw error
-  }
-}
-
-/** Writes a file that only its owner can read: whole or not at all, also over a power failure. */
-export async function writeSecret(path: string, text: string): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`
-  const file = await open(temporary, 'w', 0o600)
-  try {
-    await file.writeFile(text)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(temporary, path)
-  const directory = await open(join(path, '..'), 'r')
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
   }
 }
 

@@ -7,7 +7,7 @@ import {
   loadNetworkKey,
   networkKeyId
 } from '../mesh/network-key.ts'
-import { writeSecret } from './identity.ts'
+import { writeSecret } from '../core/secret-file.ts'
 
 /** Writes a new random network key to `path`, mode 0600. Rejects with ERR_NETWORK_KEY where the file exists. */
 export async function createNetworkKey(path: string, mesh = 'default'): Promise<{ keyId: string }> {

@@ -22,8 +22,8 @@ export interface GroupOptions extends RegistrationOptions, Pick<SubscribeOptions
 
 interface Open {
   readonly subscription: Subscription
-  /** `stream`: one event stream owns it. `pull`: opened by pulls, for anyone. */
-  readonly owner: 'stream' | 'pull'
+  /** `stream`: one event stream owns it. `webhook`: it is pushed. `pull`: opened by pulls, for anyone. */
+  readonly owner: 'stream' | 'webhook' | 'pull'
   /** The end of the queue of pulls: they are answered in the order they came. */
   turn: Promise<unknown>
   pulling: number
@@ -105,15 +105,20 @@ export class OpenSubscriptions {
     filter: string | undefined,
     options: RegistrationOptions
   ): Promise<Subscription> {
-    await this.#opening.get(name)?.catch(() => {})
-    const open = this.#open.get(name)
-    if (open !== undefined) {
-      const idle = open.owner === 'pull' && open.pulling === 0
-      if (!idle || open.subscription.status().inFlight > 0) throw this.#inUse(name)
-      await this.#close(name)
-    }
+    await this.#free(name)
     const start = (): Promise<Subscription> => this.#startDurable(name, filter, options)
     return (await this.#begin(name, start, 'stream')).subscription
+  }
+
+  /**
+   * Opens a registered one that is pushed to a webhook, until `release`: how long a message may be in hand is the
+   * pusher's to say. Throws ERR_SUBSCRIPTION_IN_USE, ERR_SUBSCRIPTION_UNKNOWN.
+   */
+  async takeForWebhook(name: string): Promise<Subscription> {
+    await this.#free(name)
+    const start = (): Promise<Subscription> =>
+      this.#startDurable(name, undefined, { ackTimeoutMs: Number.MAX_SAFE_INTEGER })
+    return (await this.#begin(name, start, 'webhook')).subscription
   }
 
   /** Takes part in a work group for an event stream, until `release`. Throws ERR_SUBSCRIPTION_IN_USE. */
@@ -174,7 +179,7 @@ export class OpenSubscriptions {
 
   async #forPull(name: string): Promise<Open> {
     const open = (await this.#opening.get(name)) ?? this.#open.get(name)
-    if (open?.owner === 'stream') throw this.#inUse(name)
+    if (open !== undefined && open.owner !== 'pull') throw this.#inUse(name)
     return open ?? this.#begin(name, () => this.#startDurable(name, undefined, {}), 'pull')
   }
 
@@ -234,17 +239,29 @@ export class OpenSubscriptions {
     return (await this.#node.subscriptions()).find((status) => status.durable === name)
   }
 
+  /** Closes what pulls have left open. Throws ERR_SUBSCRIPTION_IN_USE. */
+  async #free(name: string): Promise<void> {
+    await this.#opening.get(name)?.catch(() => {})
+    const open = this.#open.get(name)
+    if (open === undefined) return
+    const idle = open.owner === 'pull' && open.pulling === 0
+    if (!idle || open.subscription.status().inFlight > 0) throw this.#inUse(name)
+    await this.#close(name)
+  }
+
   #inUse(name: string): SkeinError {
     return new SkeinError(
       'ERR_SUBSCRIPTION_IN_USE',
-      `The subscription '${name}' is open on another connection; close that one or take another name.`
+      this.#open.get(name)?.owner === 'webhook'
+        ? `The subscription '${name}' is pushed to its webhook; register it without one, or take another name.`
+        : `The subscription '${name}' is open on another connection; close that one or take another name.`
     )
   }
 
   #sweep(): void {
     const idleSince = performance.now() - LIMITS.pullIdleMs
     for (const [name, open] of this.#open) {
-      if (open.owner === 'stream' || open.pulling > 0 || open.lastUsed > idleSince) continue
+      if (open.owner !== 'pull' || open.pulling > 0 || open.lastUsed > idleSince) continue
       // Leases that run out later must still find their subscription open.
       if (open.subscription.status().inFlight > 0) continue
       this.#close(name).catch((error: unknown) => {

@@ -29,6 +29,9 @@ import { addStreamRoutes } from './stream-routes.ts'
 import { addSubscribeRoute } from './subscribe-route.ts'
 import { addSubscriptionRoutes } from './subscription-routes.ts'
 import { WebhookServices } from './webhook-services.ts'
+import { WebhookFile } from './webhooks/webhook-file.ts'
+import type { RetryTimes } from './webhooks/push-session.ts'
+import { Webhooks } from './webhooks/webhooks.ts'
 
 export interface SidecarComponents {
   readonly node: SkeinNode
@@ -48,6 +51,8 @@ export interface SidecarInit {
   readonly allowOrigins: readonly string[]
   /** No token is asked for; on loopback only. */
   readonly insecure: boolean
+  /** When a push to a webhook that failed is tried again. Default: LIMITS.webhookRetryMinMs and webhookRetryMaxMs. */
+  readonly webhookRetry?: RetryTimes | undefined
 }
 
 /** The HTTP interface of a node. */
@@ -190,6 +195,7 @@ class HttpSidecar implements Sidecar {
   readonly #app: FastifyInstance
   readonly #subscriptions: OpenSubscriptions
   readonly #services: WebhookServices
+  readonly #webhooks: Webhooks
   readonly #connections: Connections
   /** Readiness is off: what has no end of its own ends, and nothing new is begun. */
   readonly #draining = new AbortController()
@@ -214,6 +220,13 @@ class HttpSidecar implements Sidecar {
     const subscriptions = this.#subscriptions
     const figures = new Figures()
     addHttpFigures(this.#app, { connections: this.#connections, figures })
+    const file = new WebhookFile(() => node.status().dataDir)
+    const retry = { minMs: LIMITS.webhookRetryMinMs, maxMs: LIMITS.webhookRetryMaxMs }
+    const webhooks = new Webhooks(
+      { subscriptions: this.#subscriptions, figures, file, logger },
+      { retry: init.webhookRetry ?? retry }
+    )
+    this.#webhooks = webhooks
     addGuards(this.#app, createAccess({ ...init, allowHosts: this.#hosts() }), draining)
     addPublishRoutes(this.#app, { node, signal, draining })
     addSendRoutes(this.#app, { node, signal, draining })
@@ -221,7 +234,7 @@ class HttpSidecar implements Sidecar {
     addServiceRoutes(this.#app, { services: this.#services, signal })
     addStreamRoutes(this.#app, { node, signal: draining })
     addSubscribeRoute(this.#app, { node, logger, subscriptions, signal: draining })
-    addSubscriptionRoutes(this.#app, { node, subscriptions, signal, draining })
+    addSubscriptionRoutes(this.#app, { node, subscriptions, webhooks, signal, draining })
     addGroupRoutes(this.#app, { node })
     addHistoryRoute(this.#app, { node, signal })
     addDeadLetterRoutes(this.#app, { node, signal })
@@ -241,6 +254,12 @@ class HttpSidecar implements Sidecar {
     if (this.#address !== undefined) return
     const { port, exactPort } = this.#init
     const last = exactPort || port === 0 ? port : Math.min(port + PORT_TRIES, 65_535)
+    try {
+      await this.#webhooks.start()
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
     for (let next = port; ; next++) {
       const fault = await this.#listen(next)
       if (fault === undefined) break
@@ -308,13 +327,15 @@ class HttpSidecar implements Sidecar {
     const stopped = new SkeinError('ERR_STOPPED', 'The node is stopping.')
     this.#draining.abort(stopped)
     // The door stays open meanwhile: whoever asks for readiness is to hear of it rather than to guess.
+    const pushed = this.#webhooks.stop()
     await this.#connections.drain(LIMITS.httpDrainMs)
     this.#stopping.abort(stopped)
     // Whoever does not take the rest of an answer is cut off.
     const timer = setTimeout(() => this.#app.server.closeAllConnections(), CUT_OFF_MS)
     try {
       await this.#app.close()
-      await Promise.all([this.#services.stop(), this.#subscriptions.stop()])
+      await Promise.all([this.#services.stop(), pushed])
+      await this.#subscriptions.stop()
     } finally {
       clearTimeout(timer)
     }

@@ -8,10 +8,13 @@ import type { OpenSubscriptions } from './open-subscriptions.ts'
 import { decodeSegment, parseChoice, parseFrom, pathOf, readQuery } from './query.ts'
 import { readJson } from './request-body.ts'
 import { goneSignal } from './waiting.ts'
+import { webhookSchema } from './webhooks/webhook.ts'
+import type { Webhooks } from './webhooks/webhooks.ts'
 
 export interface SubscriptionRoutesComponents {
   readonly node: SkeinNode
   readonly subscriptions: OpenSubscriptions
+  readonly webhooks: Webhooks
   readonly signal: AbortSignal
   /** Pulls wait no longer. */
   readonly draining: AbortSignal
@@ -28,7 +31,8 @@ const registrationSchema = z.strictObject({
   gapTimeoutMs: z.int().min(0).optional(),
   onGap: z.enum(['wait', 'skip']).optional(),
   // What stands in it is judged by the node, which names the place of a mistake.
-  where: z.custom<readonly WhereFilter[]>(Array.isArray, 'is not an array of filters').optional()
+  where: z.custom<readonly WhereFilter[]>(Array.isArray, 'is not an array of filters').optional(),
+  webhook: webhookSchema.optional()
 })
 
 const pullSchema = z.strictObject({
@@ -150,26 +154,42 @@ export function addSubscriptionRoutes(
   app: FastifyInstance,
   components: SubscriptionRoutesComponents
 ): void {
-  const { node, subscriptions, signal } = components
+  const { node, subscriptions, signal, webhooks } = components
+  const describe = async (name: string): Promise<object> => ({
+    ...(await subscriptions.describe(name)),
+    webhook: webhooks.status(name)
+  })
   app.get(ROOT, async (request) => {
     readQuery(request.raw.url ?? '', [])
     const [own, subscribers] = await Promise.all([node.subscriptions(), node.subscribers()])
-    return { subscriptions: own, subscribers }
+    const shown = own.map((status) => ({
+      ...status,
+      webhook: webhooks.status(status.durable ?? '')
+    }))
+    return { subscriptions: shown, subscribers }
   })
   app.get(`${ROOT}/:name`, async (request) => {
     readQuery(request.raw.url ?? '', [])
-    return subscriptions.describe(nameOf(request))
+    return describe(nameOf(request))
   })
   app.put(`${ROOT}/:name`, async (request, reply) => {
     readQuery(request.raw.url ?? '', [])
     const name = nameOf(request)
-    const { filter, from, ...limits } = await readJson(request.raw, registrationSchema, signal)
+    const { filter, from, webhook, ...limits } = await readJson(
+      request.raw,
+      registrationSchema,
+      signal
+    )
     const created = await subscriptions.register(name, filter, { ...limits, from: fromOf(from) })
-    return reply.code(created ? 201 : 200).send(await subscriptions.describe(name))
+    await (webhook === undefined ? webhooks.remove(name) : webhooks.put(name, webhook))
+    return reply.code(created ? 201 : 200).send(await describe(name))
   })
   app.delete(`${ROOT}/:name`, async (request, reply) => {
     readQuery(request.raw.url ?? '', [])
-    await subscriptions.delete(nameOf(request))
+    const name = nameOf(request)
+    await subscriptions.describe(name)
+    await webhooks.remove(name)
+    await subscriptions.delete(name)
     return reply.code(204).send()
   })
   app.post(`${ROOT}/:name/skip`, async (request) => {

@@ -53,6 +53,37 @@ describe('dead letters: after maxDeliveries', () => {
     expect(subscription.status()).toMatchObject({ inFlight: 0, lag: 0 })
   })
 
+  it('a give-back that does not count changes nothing, over a restart too, and the last one says why', async () => {
+    const disk = openMemory()
+    const first = await createLoneEngine({ disk })
+    const before = await opened(first, { maxDeliveries: 2 })
+    await first.publish('a', '1')
+    for (let round = 0; round < 3; round++) {
+      const [message] = await drain(before)
+      expect(message?.attempt).toBe(1)
+      await message?.nack({ counts: false })
+    }
+    await drain(before).then(([message]) => message?.nack({ counts: false }))
+    await first.engine.stop()
+    const second = await lone({ disk })
+    const after = await opened(second, { maxDeliveries: 2 })
+    const [one] = await drain(after)
+    expect(one?.attempt).toBe(1)
+    await one?.nack({ error: 'first' })
+    const [two] = await drain(after)
+    await two?.nack({ counts: false, delayMs: 5000 })
+    await second.clock.advance(5100)
+    const [parked] = await drain(after)
+    expect(parked?.attempt).toBe(2)
+    await parked?.nack({ counts: false })
+    const [again] = await drain(after)
+    expect(again?.attempt).toBe(2)
+    await again?.nack({ error: 'last' })
+    expect(await drain(after)).toEqual([])
+    const [letter] = await lettersOf(second)
+    expect(letter?.headers).toMatchObject({ 'skein-reason': 'nack', 'skein-error': 'last' })
+  })
+
   it('a message that is never acknowledged in time goes there', async () => {
     const node = await lone()
     const subscription = await opened(node, { maxDeliveries: 2, ackTimeoutMs: 1000 })

@@ -9,7 +9,7 @@ describe('groups: hands', () => {
       key: fc.option(fc.constantFrom('a', 'b', 'c'), { nil: undefined })
     }),
     fc.record({
-      do: fc.constantFrom('take' as const, 'finish' as const, 'back' as const),
+      do: fc.constantFrom('take' as const, 'finish' as const, 'back' as const, 'unseen' as const),
       at: fc.nat({ max: 9 })
     }),
     fc.record({ do: fc.constant('later' as const) }),
@@ -49,6 +49,7 @@ describe('groups: hands', () => {
     const hand = [...hands.values()][one.at]
     if (hand === undefined) return undefined
     if (one.do === 'back') return hands.putBack(hand, 0)
+    if (one.do === 'unseen') return hands.putBack(hand, 0, false)
     return void hands.finish(hand.id)
   }
 
