@@ -19,6 +19,7 @@ import { addStream } from './stream.ts'
 import { addSub } from './sub.ts'
 import { addSubscriptions } from './subscriptions.ts'
 import { endQuietlyOnClosedPipe, reportError, say } from './terminal.ts'
+import { addTop } from './top.ts'
 
 function createProgram(): Command {
   const program = new Command('skein')
@@ -36,6 +37,7 @@ function createProgram(): Command {
   addStream(program)
   addHistory(program)
   addStatus(program)
+  addTop(program)
   addSubscriptions(program)
   addGroups(program)
   addDlq(program)

@@ -176,6 +176,8 @@ export interface PeerStatus {
   readonly name: string | undefined
   /** `suspect`: it missed an announcement or its connection broke; `down` after three. */
   readonly state: 'up' | 'suspect' | 'down'
+  /** When it changed to that state; of one that was off when this node started, when it was last seen. */
+  readonly since: Date | undefined
   readonly lastSeen: Date | undefined
   /** It keeps messages for peers that are away. */
   readonly custodian: boolean

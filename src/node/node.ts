@@ -349,6 +349,7 @@ function peerStatus(
     peerId: id,
     name,
     state: entry?.state ?? (connected ? 'up' : 'down'),
+    since: entry === undefined ? undefined : new Date(entry.since),
     lastSeen: lastSeen === 0 ? undefined : new Date(lastSeen),
     custodian,
     addresses: addresses.length > 0 ? addresses : announced,

@@ -35,6 +35,8 @@ export interface PeerEntry extends Pick<
   /** Undefined until it has announced itself. */
   readonly name: string | undefined
   readonly state: PeerState
+  /** Wall clock, ms: when it changed to that state; one that was off when this node started, when it was last seen. */
+  readonly since: number
   /** A neighbour. */
   readonly connected: boolean
   /** Wall clock, ms, of the last sign of life. */
@@ -72,12 +74,13 @@ const FORGET_MS = 3_600_000
 /** Where peers are remembered. */
 const SPACE = 'directory'
 
-type Facts = Omit<PeerEntry, 'id' | 'state' | 'connected' | 'lastSeen'>
+type Facts = Omit<PeerEntry, 'id' | 'state' | 'since' | 'connected' | 'lastSeen'>
 
 interface Peer {
   readonly id: PeerId
   facts: Facts
   state: PeerState
+  since: number
   connected: boolean
   lastSeen: number
   /** It said goodbye and has not been met since. */
@@ -254,6 +257,7 @@ export class PeerDirectory implements Lifecycle {
       id,
       facts,
       state: 'down',
+      since: lastSeen,
       connected: false,
       lastSeen,
       gone: false,
@@ -277,6 +281,7 @@ export class PeerDirectory implements Lifecycle {
       this.#wake(until)
     }
     if (state === before) return
+    peer.since = this.#components.clock.now()
     if (before === 'down') this.#present++
     if (state === 'down') this.#present--
     if (state !== 'up') this.#unwritten.add(peer.id)
@@ -311,10 +316,10 @@ export class PeerDirectory implements Lifecycle {
   }
 
   #entry(peer: Peer): PeerEntry {
-    const { connected, facts, id, state } = peer
+    const { connected, facts, id, since, state } = peer
     const { addresses, channels, custodian, groups, name, services, session, subscriptions } = facts
     const said = { name, session, custodian, channels, services, groups, subscriptions, addresses }
-    return { ...said, id, state, connected, lastSeen: this.#seen(peer) }
+    return { ...said, id, state, since, connected, lastSeen: this.#seen(peer) }
   }
 
   #self(): PeerEntry {
@@ -324,6 +329,7 @@ export class PeerDirectory implements Lifecycle {
       ...this.#init,
       id: transport.self.id,
       state: 'up',
+      since: clock.now(),
       connected: false,
       lastSeen: clock.now(),
       addresses: transport.addresses()

@@ -18,6 +18,7 @@ import { addStatus } from '../../src/cli/status.ts'
 import { addStream } from '../../src/cli/stream.ts'
 import { addSub } from '../../src/cli/sub.ts'
 import { addSubscriptions } from '../../src/cli/subscriptions.ts'
+import { addTop } from '../../src/cli/top.ts'
 import { codesOf, pageOf, rowsOf, sectionOf } from './tables.ts'
 
 const page = pageOf('cli.md')
@@ -32,6 +33,7 @@ const adders = {
   addStream,
   addHistory,
   addStatus,
+  addTop,
   addSubscriptions,
   addGroups,
   addDlq,

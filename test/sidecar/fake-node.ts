@@ -417,6 +417,7 @@ export class FakeNode extends Emitter<NodeEvents> implements SkeinNode {
         peerId: BEN,
         name: 'ben',
         state: 'suspect' as const,
+        since: new Date(1000),
         lastSeen: new Date(1000),
         custodian: true,
         addresses: ['/ip4/10.0.0.1/tcp/4001'],
