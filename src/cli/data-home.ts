@@ -7,6 +7,8 @@ import { SkeinError } from '../core/errors.ts'
 /** How commands reach a running node: `<dataDir>/api.json`, mode 0600. */
 export interface ApiFile {
   readonly url: string
+  /** `host:port` of the MQTT interface; null or left out: there is none. */
+  readonly mqtt?: string | null
   /** Null: the node asks for none. */
   readonly token: string | null
   readonly pid: number
@@ -14,14 +16,15 @@ export interface ApiFile {
 
 /** By hand: every command reads the file, and loading zod for it would cost each a fifth of its time. */
 function apiFileOf(value: unknown): ApiFile {
-  const { url, token, pid } = Object(value) as Readonly<Record<string, unknown>>
+  const { url, mqtt = null, token, pid } = Object(value) as Readonly<Record<string, unknown>>
   const isComplete =
     typeof url === 'string' &&
+    (mqtt === null || typeof mqtt === 'string') &&
     (token === null || typeof token === 'string') &&
     typeof pid === 'number' &&
     Number.isSafeInteger(pid) &&
     pid > 0
-  if (isComplete) return { url, token, pid }
+  if (isComplete) return { url, mqtt, token, pid }
   throw new TypeError('url, token and pid are not all there')
 }
 

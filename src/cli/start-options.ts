@@ -18,6 +18,7 @@ const START_OPTIONS = {
   join: { kind: 'list', flag: '--join' },
   noMdns: { kind: 'switch', flag: '--no-mdns' },
   http: { kind: 'text', flag: '--http' },
+  mqtt: { kind: 'text', flag: '--mqtt' },
   tokenFile: { kind: 'text', flag: '--token-file' },
   allowHost: { kind: 'list', flag: '--allow-host' },
   allowOrigin: { kind: 'list', flag: '--allow-origin' },

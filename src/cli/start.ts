@@ -9,17 +9,16 @@ import { LOG_LEVELS } from '../core/logger.ts'
 import type { LogLevel, Logger } from '../core/logger.ts'
 import type { SkeinNode } from '../node/contract.ts'
 import { defaultDataDir, removeApiFile, writeApiFile } from './data-home.ts'
+import { type Doors, checkDoors, clearTextWarnings, mqttLines, openDoors } from './doors.ts'
 import { resolveStartOptions } from './start-options.ts'
 import type { StartOptions } from './start-options.ts'
 import { print, printJson, reportError, say } from './terminal.ts'
 import { usageError } from './units.ts'
 
 /** What is running, to be closed in this order. */
-interface Running {
+interface Running extends Doors {
   readonly node: SkeinNode
   readonly dataDir: string
-  readonly api: { readonly url: string; readonly token: string | undefined } | undefined
-  stop(): Promise<void>
 }
 
 function levelOf(options: StartOptions): LogLevel {
@@ -91,34 +90,28 @@ async function open(options: StartOptions): Promise<Running> {
     ...(options.name === undefined ? {} : { name: options.name })
   })
   const token = await tokenOf(options)
-  const { parseHttpAddress, serve } = await import('../sidecar/index.ts')
-  // Before anything is created on disk.
-  if (options.http !== undefined && options.http !== 'off') parseHttpAddress(options.http)
+  await checkDoors(options)
   const dataDir = resolve(
     options.dataDir ?? defaultDataDir(options.mesh ?? 'default', options.name)
   )
   const node = await openNode(options, dataDir, logger)
-  if (options.http === 'off') return { node, dataDir, api: undefined, stop: () => node.stop() }
   try {
-    const served = await serve(node, {
-      http: options.http,
-      token,
-      allowHosts: options.allowHost,
-      allowOrigins: options.allowOrigin,
-      insecureApi: options.insecureApi,
-      logger
-    })
-    await writeApiFile(dataDir, {
-      url: served.url,
-      token: served.token ?? null,
-      pid: process.pid
-    })
+    const doors = await openDoors(node, options, { logger, token })
+    const { api, mqtt } = doors
+    if (api !== undefined) {
+      await writeApiFile(dataDir, {
+        url: api.url,
+        mqtt: mqtt ?? null,
+        token: api.token ?? null,
+        pid: process.pid
+      })
+    }
     const stop = async (): Promise<void> => {
-      await removeApiFile(dataDir)
-      await served.stop()
+      if (api !== undefined) await removeApiFile(dataDir)
+      await doors.stop()
       await node.stop()
     }
-    return { node, dataDir, api: served, stop }
+    return { ...doors, node, dataDir, stop }
   } catch (error) {
     await node.stop()
     throw error
@@ -141,7 +134,7 @@ export function dashboardLink(api: NonNullable<Running['api']>, isTerminal: bool
     : `${url}/`
 }
 
-function welcome({ node, dataDir, api }: Running): string {
+function welcome({ node, dataDir, api, mqtt }: Running): string {
   const status = node.status()
   const lines = [
     `Skein ${status.version}: node '${node.name}' of mesh '${node.mesh}' is ready.`,
@@ -149,6 +142,7 @@ function welcome({ node, dataDir, api }: Running): string {
     ...status.addresses.map((address) => `  listens on  ${address}`),
     `  data        ${dataDir}`,
     `  HTTP API    ${api === undefined ? 'off' : api.url}`,
+    ...(mqtt === undefined ? [] : [`  MQTT        ${mqtt}`]),
     ...(api === undefined ? [] : [`  dashboard   ${dashboardLink(api, process.stdout.isTTY)}`])
   ]
   if (api !== undefined) {
@@ -164,19 +158,20 @@ function welcome({ node, dataDir, api }: Running): string {
         ? `  curl -d "hello world" ${api.url}/v1/publish/demo/hello`
         : `  curl -H "Authorization: Bearer $TOKEN" -d "hello world" ${api.url}/v1/publish/demo/hello`
     )
+    lines.push(...mqttLines(mqtt, api.token !== undefined))
     if (api.token !== undefined) lines.push(`  (the token is in ${dataDir}/api.json)`)
   }
   return `${lines.join('\n')}\n`
 }
 
-function ready({ node, dataDir, api }: Running): object {
+function ready({ node, dataDir, api, mqtt }: Running): object {
   return {
     peerId: node.peerId,
     name: node.name,
     mesh: node.mesh,
     listen: node.status().addresses,
     api: api?.url ?? null,
-    mqtt: null,
+    mqtt: mqtt ?? null,
     dataDir
   }
 }
@@ -203,17 +198,6 @@ function asked(node: SkeinNode): Promise<number> {
   })
 }
 
-/** The HTTP interface has no TLS of its own. */
-async function warnOfClearText({ api }: Running): Promise<void> {
-  if (api === undefined) return
-  const { isLoopback } = await import('../sidecar/access.ts')
-  const { hostname } = new URL(api.url)
-  if (isLoopback(hostname.replace(/^\[|\]$/g, ''))) return
-  say(
-    `WARNING: the HTTP interface on ${hostname} has no TLS: the token and all messages cross the network in clear, for anyone on it to read and use. Keep it on 127.0.0.1, or reach it through a TLS proxy or a tunnel only`
-  )
-}
-
 /** Drains and closes, or ends the process when that takes too long. */
 async function stopInTime(running: Running): Promise<void> {
   const late = setTimeout(() => {
@@ -230,12 +214,11 @@ async function start(flags: Readonly<Record<string, unknown>>): Promise<void> {
   const running = await open(options)
   const end = asked(running.node)
   if (running.node.status().networkKeyId === undefined) say(OPEN_MESH)
-  if (options.insecureApi === true && running.api !== undefined) {
-    say(
-      'WARNING: the HTTP interface asks for no token (--insecure-api): every local user may use it'
-    )
+  if (options.insecureApi === true && (running.api ?? running.mqtt) !== undefined) {
+    const what = running.mqtt === undefined ? 'interface asks' : 'and MQTT interfaces ask'
+    say(`WARNING: the HTTP ${what} for no token (--insecure-api): every local user may use it`)
   }
-  await warnOfClearText(running)
+  for (const warning of await clearTextWarnings(running)) say(warning)
   await (options.json === true ? printJson(ready(running)) : print(welcome(running)))
   const code = await end
   await stopInTime(running)
@@ -266,6 +249,7 @@ export function addStart(program: Command): void {
       '--http <host:port|off>',
       'HTTP interface; default: 127.0.0.1:7400 or the next free port'
     )
+    .option('--mqtt <host:port|off>', 'MQTT 3.1.1 interface; default: off')
     .option('--token-file <file>', 'file with the API token; default: a new one at each start')
     .option('--allow-host <host>', 'name allowed in the Host header; repeatable', collect)
     .option('--allow-origin <origin>', 'web origin that may call the API; repeatable', collect)

@@ -173,6 +173,26 @@ export const LIMITS = {
   webhookRetryAfterMaxMs: 3_600_000,
   /** So many pushes fail one after the other, and it is the webhook that fails rather than its messages. */
   webhookFailuresInARow: 5,
+  /** MQTT connections at once; idle ones cost some 30 KiB each. */
+  mqttConnections: 1024,
+  /** An MQTT client must have sent its CONNECT within this time, ms. */
+  mqttConnectTimeoutMs: 10_000,
+  /** Bytes of one MQTT packet beside a payload: a topic, a client id, a user name and a password. */
+  mqttHeadBytes: 8 * KIB,
+  /** Topic filters of one MQTT client: each is a subscription of the node. */
+  mqttFilters: 1024,
+  /** QoS 1 and 2 messages sent to one MQTT client that it has not acknowledged; the rest waits on disk. */
+  mqttInFlight: 128,
+  /** QoS 2 messages of one MQTT client between PUBLISH and PUBREL; above it the connection is closed. */
+  mqttInFlightInbound: 1024,
+  /** Bytes written to one MQTT client that its socket has not taken; the rest waits on disk. */
+  mqttWriteBytes: 64 * KIB,
+  /** Packets that a client may send behind its CONNECT before that is answered. */
+  mqttEarlyPackets: 1024,
+  /** Persistent MQTT sessions without a connection of which exchanges under way are remembered: some 10 MiB. */
+  mqttSessions: 10_000,
+  /** A durable subscription of an MQTT session hands over again by itself after this time, ms: MQTT repeats when a client comes back. */
+  mqttAckTimeoutMs: 30 * 24 * 3_600_000,
   /** Ranges in an inbox receipt: as many as a log has islands, about a KiB. */
   receiptRanges: 64,
   /** How long a message to one peer waits for it by default, ms: a week covers holidays. */

@@ -36,6 +36,8 @@ import { Webhooks } from './webhooks/webhooks.ts'
 export interface SidecarComponents {
   readonly node: SkeinNode
   readonly logger: Logger
+  /** Figures of the node's doors. Default: only those of this one. */
+  readonly figures?: Figures | undefined
 }
 
 export interface SidecarInit {
@@ -218,7 +220,7 @@ class HttpSidecar implements Sidecar {
     // Every request listens to them.
     setMaxListeners(0, signal, draining)
     const subscriptions = this.#subscriptions
-    const figures = new Figures()
+    const figures = components.figures ?? new Figures()
     addHttpFigures(this.#app, { connections: this.#connections, figures })
     const file = new WebhookFile(() => node.status().dataDir)
     const retry = { minMs: LIMITS.webhookRetryMinMs, maxMs: LIMITS.webhookRetryMaxMs }

@@ -103,7 +103,7 @@ export interface Ready {
   readonly mesh: string
   readonly listen: readonly string[]
   readonly api: string | null
-  readonly mqtt: null
+  readonly mqtt: string | null
   readonly dataDir: string
 }
 

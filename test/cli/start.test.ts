@@ -25,7 +25,7 @@ describe('cli start', () => {
     const file = join(ready.dataDir, 'api.json')
     expect((await stat(file)).mode & 0o777).toBe(0o600)
     const api = JSON.parse(await readFile(file, 'utf8'))
-    expect(api).toEqual({ url: ready.api, token: api.token, pid: node.child.pid })
+    expect(api).toEqual({ url: ready.api, mqtt: null, token: api.token, pid: node.child.pid })
     const at = ['--data-dir', ready.dataDir]
     expect((await run(['pub', 'orders/new', 'hello', ...at])).code).toBe(0)
     const sub = await run(['sub', 'orders/#', '--from', 'earliest', '--raw', '--count', '1', ...at])

@@ -50,7 +50,8 @@ describe('cli usage', () => {
     [['pub', 'a', '--lines', '--id', 'x'], '--id'],
     [['pub', 'a', 'x', '--confirm', 'replicas=2;timeout=soon'], '--confirm'],
     [['pub', 'a', 'b', '--retained'], "unknown option '--retained'"],
-    [['start', '--mqtt', 'x'], "unknown option '--mqtt'"],
+    [['start', '--mqtt', 'x'], "mqtt: 'x' is not host:port"],
+    [['start', '--http', 'off', '--mqtt', '127.0.0.1:0'], '--token-file'],
     [['start', '--http', 'nowhere'], "'nowhere' is not host:port"],
     [['start', '--log-level', 'loud'], 'loud'],
     [['sub', 'a', '--raw', '--json'], '--raw'],
@@ -200,6 +201,6 @@ describe('cli node locator', () => {
     await writeApiFile(folder, { url: 'u', token: 't', pid: 1 })
     const { stat } = await import('node:fs/promises')
     expect((await stat(join(folder, 'api.json'))).mode & 0o777).toBe(0o600)
-    expect(await readApiFile(folder)).toEqual({ url: 'u', token: 't', pid: 1 })
+    expect(await readApiFile(folder)).toEqual({ url: 'u', mqtt: null, token: 't', pid: 1 })
   })
 })

@@ -2,6 +2,8 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { createMetrics } from '../../src/node/metrics.ts'
 import { createLoneEngine } from '../fixtures/lone-engine.ts'
 import { startBench } from '../sidecar/http-client.ts'
+import { Figures } from '../../src/sidecar/figures.ts'
+import { createMqttFigures } from '../../src/sidecar/mqtt/metrics.ts'
 import { codesOf, pageOf, rowsOf, sectionOf } from './tables.ts'
 
 /** Those of the process and of Node.js, which come with the library that exposes them. */
@@ -21,6 +23,17 @@ function exposed(text: string): string[][] {
     })
 }
 
+/** Those of the MQTT interface, which most nodes do not have. */
+function mqttFigures(): string {
+  const figures = new Figures()
+  const mqtt = createMqttFigures(figures, () => 0)
+  mqtt.received(0)
+  mqtt.sent(0)
+  mqtt.dropped('reserved')
+  mqtt.closed('keep alive')
+  return figures.text()
+}
+
 describe('docs: operations', () => {
   it('list every metric with its type, labels and meaning', async () => {
     const lone = await createLoneEngine()
@@ -33,7 +46,7 @@ describe('docs: operations', () => {
     const bench = await startBench()
     await bench.call('/healthz')
     const doors = (await bench.call('/metrics')).text.slice((await bench.node.metrics()).length)
-    const own = exposed(`${await createMetrics(engine).text()}${doors}`).filter(
+    const own = exposed(`${await createMetrics(engine).text()}${doors}${mqttFigures()}`).filter(
       ([name = '']) => !DEFAULT_PREFIX.test(name)
     )
     const listed = rowsOf(sectionOf(pageOf('operations.md'), '## Metrics'))

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { ERRORS } from '../../src/core/errors.ts'
 import { silentLogger } from '../../src/core/logger.ts'
 import { isLoopback, parseAuthority } from '../../src/sidecar/access.ts'
-import { createSidecar, parseHttpAddress, serve } from '../../src/sidecar/index.ts'
+import { createSidecar, parseHostPort, serve } from '../../src/sidecar/index.ts'
 import { BEN } from './fake-inbox.ts'
 import { FakeNode, PEER } from './fake-node.ts'
 import { TOKEN, startBench } from './http-client.ts'
@@ -266,6 +266,6 @@ describe('sidecar server', () => {
     await served.stop()
     await expect(fetch(`${served.url}/healthz`)).rejects.toThrow('fetch failed')
     await expect(serve(node, { http: '7400' })).rejects.toMatchObject({ code: 'ERR_OPTIONS' })
-    expect(parseHttpAddress('[::1]:1')).toEqual({ host: '::1', port: 1 })
+    expect(parseHostPort('http', '[::1]:1')).toEqual({ host: '::1', port: 1 })
   })
 })

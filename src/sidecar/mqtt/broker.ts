@@ -1,0 +1,154 @@
+import { callbackify } from 'node:util'
+import { Aedes, type AuthenticateError, type Client } from 'aedes'
+import { SkeinError } from '../../core/errors.ts'
+import { LIMITS } from '../../core/limits.ts'
+import type { Logger } from '../../core/logger.ts'
+import type { Closing, MqttFigures } from './metrics.ts'
+import { MqttPersistence } from './persistence.ts'
+import type { MqttPublisher } from './publisher.ts'
+import type { Qos } from './session-names.ts'
+import type { Sessions } from './sessions.ts'
+
+export interface BrokerComponents {
+  readonly sessions: Sessions
+  readonly publisher: MqttPublisher
+  readonly figures: MqttFigures
+  readonly logger: Logger
+}
+
+export interface BrokerInit {
+  /** Lets a client in. Rejects with what `connectRefusal` makes. */
+  readonly authenticate: (client: Client, password: Buffer | undefined) => Promise<void>
+}
+
+/** Why a client is not let in, with the return code of its CONNACK. */
+export function connectRefusal(returnCode: number, reason: string): AuthenticateError {
+  return Object.assign(new Error(reason), { returnCode })
+}
+
+/**
+ * The broker passes messages on within itself by this. There is nothing to pass on: what clients publish goes to the
+ * node before, and comes to them by their subscriptions of the node.
+ */
+class NoEmitter {
+  emit(_packet: object, done?: () => void): void {
+    if (done !== undefined) setImmediate(done)
+  }
+
+  on(_filter: string, _listener: unknown, done?: () => void): void {
+    if (done !== undefined) setImmediate(done)
+  }
+
+  removeListener(_filter: string, _listener: unknown, done?: () => void): void {
+    if (done !== undefined) setImmediate(done)
+  }
+
+  close(done?: () => void): void {
+    if (done !== undefined) setImmediate(done)
+  }
+}
+
+/** aedes, which knows MQTT's packets and the states of a connection, between sockets and a node. */
+export function createBroker(components: BrokerComponents, init: BrokerInit): Aedes {
+  const { publisher, sessions } = components
+  /** Clients that ask for a persistent session and give no id for it. */
+  const nameless = new WeakSet<Client>()
+  /** Clients that were sent their CONNACK. */
+  const answered = new WeakSet<Client>()
+  const broker = new Aedes({
+    mq: new NoEmitter(),
+    persistence: new MqttPersistence({ sessions, publisher }),
+    connectTimeout: LIMITS.mqttConnectTimeoutMs,
+    // Whoever takes nothing gets nothing, and keep-alive ends who is gone.
+    drainTimeout: 0,
+    queueLimit: LIMITS.mqttEarlyPackets,
+    maxInflightInbound: LIMITS.mqttInFlightInbound,
+    preConnect: (client, packet, done) => {
+      if (packet.clientId === '' && packet.clean === false) nameless.add(client)
+      done(null, true)
+    },
+    authenticate: (client, _user, password, done) => {
+      const answer = callbackify(async () => {
+        if (nameless.has(client)) {
+          components.figures.closed('bad client id')
+          throw connectRefusal(2, 'a persistent session needs a client id')
+        }
+        await init.authenticate(client, password)
+      })
+      answer((error) => done(error as AuthenticateError | null, error === null))
+    },
+    authorizePublish: (client, packet, done) => {
+      if (client === null) return done()
+      const answer = callbackify(async () => {
+        // The broker acknowledges QoS 1 before it passes it on, so it is published here, before either. QoS 2 has its
+        // turn when it is stored, where it is known whether it was before. A will, which is no packet, has no other
+        // place: the error only says that the broker has nothing left to do.
+        const isWill = (packet as { cmd?: string }).cmd === undefined
+        if (packet.qos !== 2 || isWill) await publisher.publish(client, packet)
+        if (isWill) throw new Error('the will was published')
+      })
+      answer((error) => done(error))
+    },
+    authorizeSubscribe: (client, subscription, done) => {
+      const { qos, topic } = subscription
+      // The broker is not to lower the QoS of a message by a filter that happens to be its topic.
+      const granted = { ...subscription, qos: 2 as const }
+      // A session's own filters, which it goes on with.
+      if (!answered.has(client)) return done(null, granted)
+      const asked = { filter: topic, qos: qos as Qos }
+      const answer = callbackify(() => sessions.subscribe(client, asked))
+      answer((error, isGranted) => done(error, isGranted ? granted : null))
+    },
+    authorizeForward: (client, packet) => sessions.of(client)?.outlet?.forward(packet)
+  })
+  broker.on('connackSent', (_packet, client) => answered.add(client))
+  listenTo(broker, components)
+  return broker
+}
+
+function listenTo(broker: Aedes, { figures, logger, sessions }: BrokerComponents): void {
+  const closed = (client: Client, reason: Closing): void => {
+    figures.closed(reason)
+    logger.debug({ client: client.id, reason }, 'an MQTT connection was closed')
+  }
+  const faulted = (client: Client, error: Error): void => {
+    const reason = faultOf(error)
+    if (reason !== undefined) figures.closed(reason)
+    const fields = { client: client.id, reason: error.message }
+    logger.debug(fields, 'an MQTT connection ended with an error')
+  }
+  broker.on('clientReady', (client) => {
+    if (client.clean) return
+    sessions.resume(client).catch((error: unknown) => {
+      if (client.closed) return
+      closed(client, 'subscription failed')
+      const fields = { err: error, client: client.id }
+      logger.warn(fields, 'the session of an MQTT client could not be resumed')
+      client.close()
+    })
+  })
+  broker.on('subscribe', (subscriptions, client) => {
+    for (const { qos, topic } of subscriptions) {
+      // Not those that were refused.
+      if (Number(qos) <= 2) void sessions.begin(client, { filter: topic, qos: qos as Qos })
+    }
+  })
+  broker.on('unsubscribe', (filters, client) => {
+    sessions.unsubscribe(client, filters).catch((error: unknown) => {
+      const fields = { err: error, client: client.id }
+      logger.warn(fields, 'a subscription of an MQTT client was not ended')
+    })
+  })
+  broker.on('keepaliveTimeout', (client) => closed(client, 'keep alive'))
+  broker.on('connectionError', faulted)
+  broker.on('clientError', faulted)
+}
+
+/** What was counted already where it happened, and connections that simply broke, are none. */
+function faultOf(error: Error): Closing | undefined {
+  if (error.message === 'connect did not arrive in time') return 'connect timeout'
+  const isKnown = error instanceof SkeinError || 'returnCode' in error
+  const isBroken = (error as NodeJS.ErrnoException).code !== undefined
+  if (isKnown || isBroken || /keep alive|closed/.test(error.message)) return undefined
+  return 'protocol error'
+}
