@@ -38,6 +38,21 @@ export function runMicro(places: Places): void {
   }
 }
 
+/** What the doors of a node cost. */
+const DOORS = ['fan-out', 'overhead']
+
+/** `which`: one of them, or all. Throws where there is no such measurement. */
+export function runDoors(places: Places, which: string): void {
+  const names = which === 'all' ? DOORS : DOORS.filter((name) => name === which)
+  if (names.length === 0)
+    throw new Error(`--doors ${which}: it is all or one of ${DOORS.join(', ')}`)
+  for (const name of names) {
+    const script = fileURLToPath(new URL(`bench/doors/${name}.js`, places.build))
+    console.log(`\n${name}\n`)
+    execFileSync(process.execPath, [script], { stdio: 'inherit' })
+  }
+}
+
 function compile(project: string): void {
   execFileSync(
     process.execPath,

@@ -15,6 +15,8 @@ export interface BenchOptions {
   readonly build: boolean
   /** Run the small measurements of single parts instead. */
   readonly micro: boolean
+  /** Measure what the doors of a node cost instead: the name of a measurement, or `all`. */
+  readonly doors: string | undefined
 }
 
 export const USAGE = `npm run bench -- [options]
@@ -29,6 +31,7 @@ export const USAGE = `npm run bench -- [options]
   --json <file>       write the figures there instead of to bench/results/
   --no-build          measure dist/ as it is
   --micro             codec, store and disk by themselves instead
+  --doors <which>     event streams and the cost of sidecars instead: fan-out, overhead or all
   --list              print the cells and the contenders`
 
 /** Throws on an argument that it does not know. */
@@ -46,6 +49,7 @@ export function parseOptions(args: readonly string[]): BenchOptions | 'help' | '
       profile: { type: 'string' },
       'no-build': { type: 'boolean', default: false },
       micro: { type: 'boolean', default: false },
+      doors: { type: 'string' },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false }
     }
@@ -63,7 +67,8 @@ export function parseOptions(args: readonly string[]): BenchOptions | 'help' | '
     quick: values.quick,
     profileDir: values.profile,
     build: !values['no-build'],
-    micro: values.micro
+    micro: values.micro,
+    doors: values.doors
   }
 }
 

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
 import { dirname, join } from 'node:path'
 import { VERSION } from '../src/core/version.ts'
-import { build, RESULTS, runMicro } from './build.ts'
+import { build, RESULTS, runDoors, runMicro } from './build.ts'
 import { CELLS, type Cell } from './cells.ts'
 import { missing, PEERS, SKEIN, takesPart, type Contender } from './contenders.ts'
 import { runCell } from './harness/run-cell.ts'
@@ -94,6 +94,10 @@ async function main(options: BenchOptions): Promise<void> {
     const places = build(options.build)
     if (options.micro) {
       runMicro(places)
+      return
+    }
+    if (options.doors !== undefined) {
+      runDoors(places, options.doors)
       return
     }
     const entries = await runAll(options, places)

@@ -28,3 +28,9 @@ export function summarize(values: Iterable<number>): Summary {
     max: sorted.at(-1) ?? Number.NaN
   }
 }
+
+/** Of latencies in any order. */
+export function percentilesOf(values: Iterable<number>): { p50: number; p90: number } {
+  const sorted = Float64Array.from(values).sort()
+  return { p50: percentile(sorted, 0.5), p90: percentile(sorted, 0.9) }
+}

@@ -125,8 +125,8 @@ export const LIMITS = {
   commitBytes: 1 * MIB,
   /** Request line and headers of one HTTP request: a message's headers and a token fit twice. */
   httpHeaderBytes: 16 * KIB,
-  /** HTTP connections at once; idle ones cost some 20 KiB each. */
-  httpConnections: 1024,
+  /** HTTP connections at once, where so many files may be open; those with an event stream cost some 30 KiB each. */
+  httpConnections: 16_384,
   /** A client must have sent its request headers within this time, ms (slowloris). */
   httpHeadersTimeoutMs: 10_000,
   /** A client must have sent a whole message or JSON body within this time, ms. Streams of lines may last. */
