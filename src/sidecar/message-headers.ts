@@ -126,13 +126,15 @@ export function asHttpType(contentType: string | undefined): string {
 }
 
 /** What the headers of an HTTP answer say of a message; others are none of its business. */
-export function answerHeaders(headers: Headers): MessageHeaders {
-  const own = [...headers]
-    .filter(([name]) => name.startsWith(HEADER_PREFIX))
-    .map(([name, value]) => [name.slice(HEADER_PREFIX.length), headerText(value)] as const)
-  const type = headers.get('content-type')
+export function answerHeaders(headers: IncomingHttpHeaders): MessageHeaders {
+  const own = Object.entries(headers).flatMap(([name, value]) =>
+    name.startsWith(HEADER_PREFIX) && typeof value === 'string'
+      ? [[name.slice(HEADER_PREFIX.length), headerText(value)] as const]
+      : []
+  )
+  const type = headers['content-type']
   return {
-    contentType: type === null || OCTETS.test(type) ? undefined : type,
+    contentType: type === undefined || OCTETS.test(type) ? undefined : type,
     headers: own.length === 0 ? undefined : Object.fromEntries(own)
   }
 }

@@ -12,6 +12,10 @@ function tooLarge(limit: number): SkeinError {
   )
 }
 
+function wentAway(): SkeinError {
+  return new SkeinError('ERR_ABORTED', 'The client went away before its request was complete.')
+}
+
 /**
  * The chunks of a request's body as they come; the socket is read no faster than they are taken. Ends when the
  * client has sent everything; throws the signal's reason when it aborts, and ERR_ABORTED when the client went
@@ -35,10 +39,8 @@ export async function* bodyChunks(
     wake?.()
   }
   const onClose = (): void => {
-    failure ??= new SkeinError(
-      'ERR_ABORTED',
-      'The client went away before its request was complete.'
-    )
+    if (ended) return
+    failure ??= wentAway()
     wake?.()
   }
   const onAbort = (): void => {
@@ -68,7 +70,10 @@ export async function* bodyChunks(
   }
 }
 
-/** The whole body. Throws ERR_PAYLOAD_TOO_LARGE above `limit` bytes, ERR_TIMEOUT after LIMITS.httpBodyTimeoutMs. */
+/**
+ * The whole body. Rejects with ERR_PAYLOAD_TOO_LARGE above `limit` bytes, ERR_TIMEOUT after LIMITS.httpBodyTimeoutMs, and
+ * otherwise as `bodyChunks`. Every message that comes in over HTTP passes here, so it makes no signals and no iterator.
+ */
 export async function readBody(
   request: IncomingMessage,
   limit: number,
@@ -76,27 +81,46 @@ export async function readBody(
 ): Promise<Buffer> {
   const declared = Number(request.headers['content-length'] ?? 0)
   if (declared > limit) throw tooLarge(limit)
-  const late = new AbortController()
-  const timer = setTimeout(() => {
-    late.abort(
-      new SkeinError(
-        'ERR_TIMEOUT',
-        `The request body did not come within ${LIMITS.httpBodyTimeoutMs / 1000} s.`
-      )
-    )
-  }, LIMITS.httpBodyTimeoutMs)
+  if (request.readableEnded) return Buffer.alloc(0)
+  if (signal.aborted) throw signal.reason
+  if (request.destroyed) throw wentAway()
   const chunks: Buffer[] = []
   let bytes = 0
+  let release = (): void => {}
   try {
-    for await (const chunk of bodyChunks(request, AbortSignal.any([signal, late.signal]))) {
-      bytes += chunk.length
-      if (bytes > limit) throw tooLarge(limit)
-      chunks.push(chunk)
-    }
+    await new Promise<void>((resolve, reject) => {
+      const onData = (chunk: Buffer): void => {
+        bytes += chunk.length
+        if (bytes > limit) reject(tooLarge(limit))
+        else chunks.push(chunk)
+      }
+      const onEnd = (): void => resolve()
+      const onClose = (): void => {
+        if (!request.readableEnded) reject(wentAway())
+      }
+      const onAbort = (): void => reject(signal.reason as Error)
+      const timer = setTimeout(() => reject(late()), LIMITS.httpBodyTimeoutMs)
+      release = () => {
+        clearTimeout(timer)
+        // The rest is for whoever decides what becomes of the connection.
+        request.pause()
+        request.off('data', onData).off('end', onEnd).off('close', onClose)
+        signal.removeEventListener('abort', onAbort)
+      }
+      request.on('data', onData).on('end', onEnd).on('close', onClose)
+      signal.addEventListener('abort', onAbort, { once: true })
+    })
   } finally {
-    clearTimeout(timer)
+    release()
   }
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+}
+
+function late(): SkeinError {
+  return new SkeinError(
+    'ERR_TIMEOUT',
+    `The request body did not come within ${LIMITS.httpBodyTimeoutMs / 1000} s.`
+  )
 }
 
 function parseJson(text: string): unknown {

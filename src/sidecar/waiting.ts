@@ -4,7 +4,11 @@ import { SkeinError } from '../core/errors.ts'
 /** Aborts when the client has gone before `response` was complete. */
 export function goneSignal(response: ServerResponse): AbortSignal {
   const gone = new AbortController()
-  response.on('close', () => gone.abort())
+  response.on('close', () => {
+    // Most responses are complete: nobody waits for anything then, and an abort costs more than the rest of this.
+    if (!response.writableFinished)
+      gone.abort(new SkeinError('ERR_ABORTED', 'The client went away.'))
+  })
   return gone.signal
 }
 

@@ -9,6 +9,7 @@ import {
   headerBytes,
   traceHeaders
 } from './message-headers.ts'
+import { type WebhookAnswer, callWebhook } from './webhook-call.ts'
 
 /** Of what a webhook says when it fails, so many characters reach the caller. */
 const WHY_CHARACTERS = 500
@@ -26,17 +27,17 @@ export async function askWebhook(
   signal: AbortSignal
 ): Promise<Reply> {
   const { contentType, from, service, timeoutMs } = request
-  let response: Response
+  let answer: WebhookAnswer
   try {
-    response = await fetch(url, {
-      method: 'POST',
-      redirect: 'manual',
+    answer = await callWebhook(url, {
+      payload: request.payload,
+      limit: LIMITS.payloadBytes,
       signal,
-      body: Uint8Array.from(request.payload),
       headers: {
         ...asHttpHeaders(request.headers),
         ...traceHeaders(request.headers),
         'content-type': asHttpType(contentType),
+        'content-length': request.payload.byteLength,
         'skein-service': headerBytes(service),
         'skein-from': from,
         ...(timeoutMs === undefined ? {} : { 'skein-timeout': String(Math.ceil(timeoutMs) / 1000) })
@@ -44,38 +45,27 @@ export async function askWebhook(
     })
   } catch (error) {
     if (signal.aborted) throw signal.reason
-    const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException
+    const { code } = error as NodeJS.ErrnoException
     if (code === 'ECONNREFUSED')
       throw new WebhookGone('nobody answers at the webhook of this service', { cause: error })
     throw new SkeinError('ERR_RESPONDER', `the webhook failed: ${code ?? 'connection lost'}`, {
       cause: error
     })
   }
-  const payload = await bodyOf(response)
-  if (!response.ok) throw new Error(whyOf(response, payload))
-  return new Reply(payload, answerHeaders(response.headers))
-}
-
-async function bodyOf(response: Response): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
-  let bytes = 0
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.byteLength
-    if (bytes > LIMITS.payloadBytes) {
-      throw new SkeinError(
-        'ERR_PAYLOAD_TOO_LARGE',
-        `the webhook answered with more than ${LIMITS.payloadBytes} bytes`
-      )
-    }
-    chunks.push(chunk)
+  if (answer.isCut) {
+    throw new SkeinError(
+      'ERR_PAYLOAD_TOO_LARGE',
+      `the webhook answered with more than ${LIMITS.payloadBytes} bytes`
+    )
   }
-  return Buffer.concat(chunks)
+  if (answer.status < 200 || answer.status > 299) throw new Error(whyOf(answer))
+  return new Reply(answer.payload, answerHeaders(answer.headers))
 }
 
 /** What a webhook that failed says for itself, where that is text. */
-function whyOf({ headers, status }: Response, payload: Uint8Array): string {
-  const text = /^text\/plain\b/i.test(headers.get('content-type') ?? '')
-    ? Buffer.from(payload).toString('utf8').trim().slice(0, WHY_CHARACTERS)
+function whyOf({ headers, payload, status }: WebhookAnswer): string {
+  const text = /^text\/plain\b/i.test(headers['content-type'] ?? '')
+    ? payload.toString('utf8').trim().slice(0, WHY_CHARACTERS)
     : ''
   return text === '' ? `the webhook answered with HTTP ${status}` : text
 }
