@@ -11,14 +11,16 @@ describe('mqtt', () => {
       await pub.client.publishAsync('lamps/7/state', `at ${qos}`, { qos })
     }
     await until(() => sub.packets.length === 3 && low.packets.length === 3)
-    expect(
-      sub.packets.map(({ payload, qos, retain }) => [payload.toString(), qos, retain])
-    ).toEqual([
+    const seen = sub.packets.map(({ payload, qos, retain }) => [payload.toString(), qos, retain])
+    expect(seen).toEqual([
       ['at 0', 0, false],
       ['at 1', 1, false],
       ['at 2', 2, false]
     ])
     expect(low.packets.map(({ qos }) => qos)).toEqual([0, 0, 0])
+    expect(await b.metric('skein_mqtt_received_messages_total{qos="2"}')).toBe(1)
+    expect(await a.metric('skein_mqtt_sent_messages_total{qos="0"}')).toBe(4)
+    expect(await a.metric('skein_mqtt_connections')).toBe(2)
   })
 
   it('QoS 1 is acknowledged when the message is on disk, and other doors see it', async () => {
@@ -31,5 +33,136 @@ describe('mqtt', () => {
     const [message] = await seen.pull(1, 5000)
     expect(message).toMatchObject({ topic: 'jobs/1', headers: {} })
     expect(message?.text()).toBe('mow')
+  })
+
+  it('what other doors publish comes with QoS 1; empty levels and empty payloads pass', async () => {
+    const { node, url } = await mqttNode()
+    const { client, packets } = await connected({ url })
+    await client.subscribeAsync(['/+', 'a//b'], { qos: 2 })
+    await node.publish('/', new Uint8Array())
+    await node.publish('a//b', 'x')
+    await until(() => packets.length === 2)
+    expect(packets.map(({ topic, qos }) => [topic, qos])).toEqual([
+      ['/', 1],
+      ['a//b', 1]
+    ])
+  })
+
+  it('who subscribes and publishes in one go gets the message; nothing comes after UNSUBACK', async () => {
+    const { url } = await mqttNode()
+    const { client, texts } = await connected({ url })
+    const subscribed = client.subscribeAsync('echo', { qos: 1 })
+    const published = client.publishAsync('echo', 'hello', { qos: 1 })
+    await Promise.all([subscribed, published])
+    await until(() => texts().length === 1)
+    await client.unsubscribeAsync('echo')
+    await client.publishAsync('echo', 'late', { qos: 1 })
+    await client.subscribeAsync('echo', { qos: 1 })
+    await client.publishAsync('echo', 'again', { qos: 1 })
+    await until(() => texts().length === 2)
+    expect(texts()).toEqual(['hello', 'again'])
+  })
+
+  it('overlapping filters bring a message once for each, with the QoS of each', async () => {
+    const { url } = await mqttNode()
+    const { client, packets } = await connected({ url })
+    await client.subscribeAsync({ 'a/#': { qos: 2 }, 'a/+': { qos: 1 }, 'a/b': { qos: 0 } })
+    await client.publishAsync('a/b', 'x', { qos: 2 })
+    await until(() => packets.length === 3)
+    expect(packets.map(({ qos }) => qos).toSorted((one, other) => one - other)).toEqual([0, 1, 2])
+  })
+
+  it('order is kept among thousands of messages in flight', async () => {
+    const [a, b] = await mqttPair()
+    const [sub, pub] = [await connected(a), await connected(b)]
+    await sub.client.subscribeAsync('row', { qos: 1 })
+    const count = 2000
+    const numbers = Array.from({ length: count }, (_, at) => String(at))
+    await Promise.all(numbers.map((text) => pub.client.publishAsync('row', text, { qos: 1 })))
+    await until(() => sub.packets.length === count)
+    expect(sub.texts()).toEqual(numbers)
+  })
+})
+
+describe('mqtt: retained messages', () => {
+  it('are given to new subscriptions on any node, with the flag, and live ones without it', async () => {
+    const [a, b] = await mqttPair()
+    const [pub, early] = [await connected(a), await connected(b)]
+    await early.client.subscribeAsync('state/#', { qos: 1 })
+    await pub.client.publishAsync('state/door', 'open', { qos: 1, retain: true })
+    await pub.client.publishAsync('state/door', 'shut', { qos: 1, retain: true })
+    await pub.client.publishAsync('state/lamp', 'on', { qos: 0, retain: true })
+    await until(() => early.packets.length === 3)
+    expect(early.packets.every(({ retain }) => !retain)).toBe(true)
+    await until(() =>
+      b.node.topics().some(({ channel, messages }) => channel === '$retained' && messages >= 3)
+    )
+    const late = await connected(b)
+    await late.client.subscribeAsync('state/+', { qos: 2 })
+    await until(() => late.packets.length === 2)
+    const seen = late.packets.map(({ topic, payload, qos, retain }) => [
+      topic,
+      { text: payload.toString(), qos, retain }
+    ])
+    expect(Object.fromEntries(seen)).toEqual({
+      'state/door': { text: 'shut', qos: 1, retain: true },
+      'state/lamp': { text: 'on', qos: 0, retain: true }
+    })
+  })
+
+  it('are cleared by an empty one, and come again at each SUBSCRIBE', async () => {
+    const { url } = await mqttNode()
+    const { client, packets } = await connected({ url })
+    await client.publishAsync('a', '1', { qos: 1, retain: true })
+    await client.publishAsync('b', '2', { qos: 1, retain: true })
+    await client.publishAsync('a', '', { qos: 1, retain: true })
+    await client.subscribeAsync('#', { qos: 0 })
+    await until(() => packets.length === 1)
+    await client.subscribeAsync('#', { qos: 0 })
+    await until(() => packets.length === 2)
+    expect(packets.map(({ topic, retain }) => [topic, retain])).toEqual([
+      ['b', true],
+      ['b', true]
+    ])
+  })
+})
+
+describe('mqtt: wills', () => {
+  const will = (qos: 0 | 1 | 2) => ({
+    topic: 'wills/x',
+    payload: Buffer.from(`gone ${qos}`),
+    qos,
+    retain: qos === 1
+  })
+
+  it('are published when a connection breaks, and not when it is closed in order', async () => {
+    const [a, b] = await mqttPair()
+    const watch = await connected(b)
+    await watch.client.subscribeAsync('wills/#', { qos: 2 })
+    for (const qos of [0, 1, 2] as const) {
+      const broken = await connected(a, { will: will(qos) })
+      broken.client.stream.destroy()
+      await until(() => watch.texts().includes(`gone ${qos}`))
+    }
+    const orderly = await connected(a, { will: { ...will(1), payload: Buffer.from('never') } })
+    await orderly.client.endAsync()
+    await (await connected(a)).client.publishAsync('wills/x', 'end', { qos: 1 })
+    await until(() => watch.texts().includes('end'))
+    expect(watch.packets.map(({ payload, qos }) => [payload.toString(), qos])).toEqual([
+      ['gone 0', 0],
+      ['gone 1', 1],
+      ['gone 2', 2],
+      ['end', 1]
+    ])
+  })
+
+  it('of those who are connected are published when the node stops', async () => {
+    const [a, b] = await mqttPair()
+    const watch = await connected(b)
+    await watch.client.subscribeAsync('wills/#', { qos: 1 })
+    await connected(a, { will: will(1) })
+    await a.stop()
+    await until(() => watch.packets.length === 1)
+    expect(watch.texts()).toEqual(['gone 1'])
   })
 })
