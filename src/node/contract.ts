@@ -28,7 +28,6 @@ export type {
   DeadLetterEntry,
   From,
   Gap,
-  HistoryOptions,
   Message,
   SubscribeOptions,
   Subscription,

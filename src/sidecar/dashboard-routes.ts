@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
 import { readFileSync, readdirSync } from 'node:fs'
 import { extname } from 'node:path'
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyReply } from 'fastify'
 import { SkeinError } from '../core/errors.ts'
-import { pathOf, readQuery } from './query.ts'
+import type { Api } from './api/api.ts'
+import { empty, plain, route } from './api/route.ts'
 
 /** Where the build puts the page: beside this folder in the package, in `dist` for who runs the source. */
 const FOLDERS = [
@@ -48,16 +49,34 @@ interface PageFile {
   readonly etag: string
 }
 
-/** Files of the page hold no secret: they are given without a token, which the page then asks for. */
-export function isDashboardPath(path: string): boolean {
-  return path === '/' || path.startsWith(ASSETS)
-}
+// Files of the page hold no secret: they are given without a token, which the page then asks for.
+const shared = {
+  method: 'GET',
+  tag: 'Dashboard',
+  access: 'page',
+  errors: ['ERR_NOT_FOUND']
+} as const
+
+const getPage = route({
+  ...shared,
+  path: '/',
+  operation: 'getDashboard',
+  summary: 'The dashboard.',
+  answers: { 200: plain('text/html', 'The page.'), 304: empty('As the client has it.') }
+})
+
+const getAsset = route({
+  ...shared,
+  path: '/assets/{file}',
+  operation: 'getAsset',
+  summary: 'A file of the dashboard.',
+  answers: { 200: plain('*/*', 'The file.') }
+})
 
 /** Serves the page and its assets from memory; nothing that a request says becomes the name of a file. */
-export function addDashboardRoutes(app: FastifyInstance, folders: readonly URL[] = FOLDERS): void {
+export function addDashboardRoutes(api: Api, folders: readonly URL[] = FOLDERS): void {
   const files = readPage(folders)
-  app.get('/', async (request, reply) => {
-    readQuery(request.raw.url ?? '', [])
+  api.add(getPage, ({ reply, request }) => {
     const page = files.get('/')
     if (page === undefined) {
       throw new SkeinError(
@@ -71,10 +90,9 @@ export function addDashboardRoutes(app: FastifyInstance, folders: readonly URL[]
     }
     return sendFile(reply, page)
   })
-  app.get(`${ASSETS}:file`, async (request, reply) => {
-    const path = pathOf(request.raw.url ?? '')
-    const file = files.get(path)
-    if (file === undefined) throw new SkeinError('ERR_NOT_FOUND', `There is no file ${path}.`)
+  api.add(getAsset, ({ path, reply }) => {
+    const file = files.get(ASSETS + path.file)
+    if (file === undefined) throw new SkeinError('ERR_NOT_FOUND', `There is no file ${path.file}.`)
     // Its name has its digest: another file has another name.
     return sendFile(reply.header('cache-control', 'public, max-age=31536000, immutable'), file)
   })

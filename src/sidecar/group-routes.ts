@@ -1,19 +1,53 @@
-import type { FastifyInstance } from 'fastify'
+import { z } from 'zod'
 import type { SkeinNode } from '../node/contract.ts'
-import { decodeSegment, pathOf, readQuery } from './query.ts'
+import type { Api } from './api/api.ts'
+import { empty, json, route } from './api/route.ts'
+import { time } from './api/shapes.ts'
 
-const ROOT = '/v1/groups'
+const TAG = 'Work groups'
 
-export function addGroupRoutes(app: FastifyInstance, components: { node: SkeinNode }): void {
+const groupSchema = z
+  .object({
+    name: z.string(),
+    filter: z.string(),
+    onPartition: z.union([z.literal('available'), z.object({ majority: z.int() })]),
+    createdAt: time,
+    open: z.boolean().meta({ description: 'This node has a member.' }),
+    lag: z.int(),
+    members: z.array(
+      z.object({
+        peerId: z.string(),
+        node: z.string().optional().meta({ description: 'Name of its node, where it is known.' }),
+        state: z
+          .enum(['live', 'silent', 'gone'])
+          .meta({ description: '`silent`: not heard since this node started.' }),
+        slots: z.int().meta({ description: 'Of 256 in all.' })
+      })
+    )
+  })
+  .meta({ id: 'Group' })
+
+const listGroups = route({
+  method: 'GET',
+  path: '/v1/groups',
+  tag: TAG,
+  operation: 'listGroups',
+  summary: 'The work groups that this node knows.',
+  answers: { 200: json(z.object({ groups: z.array(groupSchema) }), 'The groups.') }
+})
+
+const deleteGroup = route({
+  method: 'DELETE',
+  path: '/v1/groups/{name}',
+  tag: TAG,
+  operation: 'deleteGroup',
+  summary: 'Ends one in the whole mesh, with all that is known of what was done.',
+  answers: { 204: empty('It has ended.') },
+  errors: ['ERR_SUBSCRIPTION_IN_USE', 'ERR_SUBSCRIPTION_UNKNOWN']
+})
+
+export function addGroupRoutes(api: Api, components: { node: SkeinNode }): void {
   const { node } = components
-  app.get(ROOT, async (request, reply) => {
-    readQuery(request.raw.url ?? '', [])
-    return reply.header('cache-control', 'no-store').send({ groups: await node.groups() })
-  })
-  app.delete(`${ROOT}/:name`, async (request, reply) => {
-    const target = request.raw.url ?? ''
-    readQuery(target, [])
-    await node.forgetGroup(decodeSegment(pathOf(target).slice(ROOT.length + 1), 'name'))
-    return reply.code(204).send()
-  })
+  api.add(listGroups, async () => ({ groups: await node.groups() }))
+  api.add(deleteGroup, ({ path }) => node.forgetGroup(path.name))
 }

@@ -1,9 +1,19 @@
-import type { FastifyInstance } from 'fastify'
+import { z } from 'zod'
 import { LIMITS } from '../core/limits.ts'
-import type { HistoryOptions, SkeinNode } from '../node/contract.ts'
+import type { SkeinNode } from '../node/contract.ts'
+import type { Api } from './api/api.ts'
+import {
+  type ValuesOf,
+  encoding,
+  integer,
+  moment,
+  needed,
+  optional,
+  text
+} from './api/parameters.ts'
+import { json, route } from './api/route.ts'
+import { cloudEventSchema } from './api/shapes.ts'
 import { cloudEventJson } from './cloud-event.ts'
-import type { DataEncoding } from './cloud-event.ts'
-import { optionError, parseChoice, parseInteger, parseMoment, readQuery } from './query.ts'
 import { goneSignal } from './waiting.ts'
 
 export interface HistoryRouteComponents {
@@ -11,40 +21,47 @@ export interface HistoryRouteComponents {
   readonly signal: AbortSignal
 }
 
+const readHistory = route({
+  method: 'GET',
+  path: '/v1/history',
+  tag: 'History',
+  operation: 'readHistory',
+  summary: 'Messages that this node holds, in the order of time.',
+  description:
+    'Oldest first, by the hybrid clock of their publishers. What has expired is left out, and nothing is fetched from other nodes.',
+  query: {
+    filter: needed(text, 'Topic filter.', 'add filter=<topic filter>, like filter=orders/%23'),
+    since: optional(moment, 'Published then or later.'),
+    until: optional(moment, 'Published before.'),
+    limit: optional(
+      integer(1, LIMITS.pullMessages),
+      'Messages in this page. It ends early at some 512 KiB.',
+      LIMITS.historyPage
+    ),
+    after: optional(text, '`next` of the page before.'),
+    data: encoding
+  },
+  answers: {
+    200: json(
+      z.object({
+        messages: z.array(cloudEventSchema),
+        next: z
+          .string()
+          .optional()
+          .meta({ description: 'Where to go on, on any node; left out on the last page.' })
+      }),
+      'A page.'
+    )
+  },
+  errors: ['ERR_FILTER', 'ERR_CURSOR_UNKNOWN', 'ERR_ABORTED', 'ERR_STORE_FAILED']
+})
+
 /** One page that a client asks for. */
-interface PageRequest {
-  readonly filter: string
-  readonly options: HistoryOptions
-  readonly limit: number
-  readonly encoding: DataEncoding
-}
-
-const PARAMETERS = ['filter', 'since', 'until', 'limit', 'after', 'data'] as const
-
-function readPageRequest(target: string): PageRequest {
-  const query = readQuery(target, PARAMETERS)
-  const filter = query.get('filter')
-  if (filter === undefined) {
-    throw optionError('filter', 'is missing; add filter=<topic filter>, like filter=orders/%23.')
-  }
-  const since = query.get('since')
-  const until = query.get('until')
-  const limit = query.get('limit') ?? String(LIMITS.historyPage)
-  return {
-    filter,
-    options: {
-      since: since === undefined ? undefined : parseMoment(since, 'since'),
-      until: until === undefined ? undefined : parseMoment(until, 'until'),
-      after: query.get('after')
-    },
-    limit: parseInteger(limit, 'limit', [1, LIMITS.pullMessages]),
-    encoding: parseChoice(query.get('data') ?? 'auto', 'data', ['auto', 'base64'])
-  }
-}
+type PageRequest = ValuesOf<typeof readHistory.query & {}>
 
 /** The page as JSON: it ends early where it would be long, and says where to go on unless it is the last. */
 async function pageOf(node: SkeinNode, wanted: PageRequest, signal: AbortSignal): Promise<string> {
-  const { encoding, filter, limit, options } = wanted
+  const { data, filter, limit, ...options } = wanted
   const events: string[] = []
   let length = 0
   let last: string | undefined
@@ -55,7 +72,7 @@ async function pageOf(node: SkeinNode, wanted: PageRequest, signal: AbortSignal)
       next = last
       break
     }
-    const event = cloudEventJson(message, encoding)
+    const event = cloudEventJson(message, data)
     events.push(event)
     length += event.length
     last = message.cursor
@@ -64,15 +81,10 @@ async function pageOf(node: SkeinNode, wanted: PageRequest, signal: AbortSignal)
   return `{"messages":[${events.join(',')}]${rest}}`
 }
 
-export function addHistoryRoute(app: FastifyInstance, components: HistoryRouteComponents): void {
+export function addHistoryRoute(api: Api, components: HistoryRouteComponents): void {
   const { node, signal } = components
-  app.get('/v1/history', async (request, reply) => {
-    const wanted = readPageRequest(request.raw.url ?? '')
-    const until = AbortSignal.any([signal, goneSignal(reply.raw)])
-    const page = await pageOf(node, wanted, until)
-    return reply
-      .type('application/json; charset=utf-8')
-      .header('cache-control', 'no-store')
-      .send(page)
+  api.add(readHistory, ({ query, reply }) => {
+    reply.type('application/json; charset=utf-8')
+    return pageOf(node, query, AbortSignal.any([signal, goneSignal(reply.raw)]))
   })
 }

@@ -47,7 +47,8 @@ function assertUncompressed(headers: IncomingHttpHeaders): void {
 
 /** Version, trace, span and flags, as W3C Trace Context writes them. */
 const TRACE_PARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-|$)/
-const TRACE_HEADERS: ReadonlySet<string> = new Set(['traceparent', 'tracestate'])
+/** Of the W3C Trace Context. */
+export const TRACE_HEADERS: ReadonlySet<string> = new Set(['traceparent', 'tracestate'])
 
 /** A malformed context is passed over, as its standard asks, and then its state is, too. */
 function isTraceContext(name: string, { traceparent }: IncomingHttpHeaders): boolean {

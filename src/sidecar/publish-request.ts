@@ -1,11 +1,23 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { z } from 'zod'
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Confirm, PublishOptions } from '../node/contract.ts'
+import {
+  type Reader,
+  type ValuesOf,
+  flag,
+  header,
+  integer,
+  moment,
+  optional,
+  seconds,
+  utf8
+} from './api/parameters.ts'
 import type { EventOptions } from './cloud-event-attributes.ts'
 import { hasEventHeaders, readBinaryEvent } from './cloud-event-input.ts'
-import { headerText, isEventType, readMessageHeaders, unknownHeader } from './message-headers.ts'
-import { optionError, parseChoice, parseInteger, parseMoment, parseSeconds } from './query.ts'
+import { type MessageHeaders, TRACE_HEADERS, isEventType } from './message-headers.ts'
+import { optionError, parseInteger, parseSeconds } from './query.ts'
 
 /** How the body of a publish request becomes messages; `event` is one CloudEvent in JSON. */
 type BodyMode = 'single' | 'lines' | 'ndjson' | 'event'
@@ -34,62 +46,67 @@ function parseConfirm(text: string): Confirm {
     : { replicas, timeoutMs: parseSeconds(match[2], CONFIRM) }
 }
 
-type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] }
-
-function readOwnHeader(name: string, value: string, options: Mutable<PublishOptions>): void {
-  switch (name) {
-    case 'skein-key':
-      options.key = headerText(value)
-      return
-    case 'skein-ttl':
-      options.ttlMs = parseSeconds(value, 'Skein-TTL')
-      return
-    case 'skein-priority':
-      options.priority = parseInteger(value, 'Skein-Priority', [0, 9])
-      return
-    case 'skein-deliver-at':
-      options.deliverAt = parseMoment(value, 'Skein-Deliver-At')
-      return
-    case 'skein-retain':
-      options.retain = parseChoice(value, 'Skein-Retain', ['true', 'false']) === 'true'
-      return
-    case 'skein-confirm':
-      options.confirm = parseConfirm(value)
-      return
-    case 'skein-id':
-    case 'idempotency-key': {
-      const id = headerText(value)
-      if (options.id !== undefined && options.id !== id) {
-        throw optionError('Skein-Id', 'it differs from Idempotency-Key; give one of them.')
-      }
-      options.id = id
-      return
-    }
-    default:
-      throw unknownHeader(name)
-  }
+const confirm: Reader<Confirm> = {
+  schema: z.string().regex(/^(stored|sent|replicas=\d+(;timeout=[\d.]+)?)$/),
+  read: parseConfirm
 }
 
-/** Reads the headers of a publish request. Throws ERR_OPTIONS naming a header, or ERR_CONTENT_TYPE. */
-export function readPublishRequest(
-  headers: IncomingHttpHeaders,
-  split: string | undefined
+/** What the headers of a publish say, by the names of its options. */
+export const PUBLISH_HEADERS = {
+  key: header('Skein-Key', optional(utf8, 'Key: last-value retention goes by topic and key.')),
+  ttlMs: header(
+    'Skein-TTL',
+    optional(seconds(), 'Seconds after which it is not handed over any more. Default: no end.')
+  ),
+  priority: header(
+    'Skein-Priority',
+    optional(integer(0, 9), 'Higher goes first within what is ready. Default 0.')
+  ),
+  deliverAt: header(
+    'Skein-Deliver-At',
+    optional(moment, 'Time before which durable subscriptions do not hand it over.')
+  ),
+  retain: header(
+    'Skein-Retain',
+    optional(flag, 'Keep it as the last value of its topic. Default `false`.')
+  ),
+  confirm: header(
+    CONFIRM,
+    optional(
+      confirm,
+      "`stored` (default): on this node's disk, synced. `sent`: handed to the network. `replicas=2`, `replicas=2;timeout=5`: on so many other nodes' disks, too, within so many seconds (default 10)."
+    )
+  ),
+  id: header(
+    'Skein-Id',
+    optional(
+      utf8,
+      'Idempotency id: a repeated request with the same id is the first one for 10 minutes. For single messages only.'
+    )
+  ),
+  idempotencyKey: header('Idempotency-Key', optional(utf8, 'The same as `Skein-Id`.'))
+}
+
+/** Makes of the headers what they mean. Throws ERR_OPTIONS naming a header, or ERR_CONTENT_TYPE. */
+export function publishRequestOf(
+  given: IncomingHttpHeaders,
+  { idempotencyKey, ...headers }: ValuesOf<typeof PUBLISH_HEADERS>,
+  message: MessageHeaders,
+  split: 'lines' | undefined
 ): PublishRequest {
-  const options: Mutable<PublishOptions> = {}
-  const readOwn = (name: string, value: string): void => readOwnHeader(name, value, options)
-  const message = readMessageHeaders(headers, readOwn, true)
-  if (message.headers !== undefined) options.headers = message.headers
-  const type = headers['content-type']
-  const mode = modeOf(type, split)
-  if (mode === 'event') return { mode, options }
-  const isEvent = hasEventHeaders(headers)
-  if (message.contentType !== undefined) options.contentType = message.contentType
+  const id = headers.id ?? idempotencyKey
+  if (idempotencyKey !== undefined && id !== idempotencyKey) {
+    throw optionError('Skein-Id', 'it differs from Idempotency-Key; give one of them.')
+  }
+  const options = { ...headers, ...message, id }
+  const mode = modeOf(given['content-type'], split)
+  if (mode === 'event') return { mode, options: { ...options, contentType: undefined } }
+  const isEvent = hasEventHeaders(given)
   if (mode === 'single') {
-    if (!isEvent) return { mode, options }
-    return { mode, options: withEvent(options, readBinaryEvent(headers)) }
+    return { mode, options: isEvent ? withEvent(options, readBinaryEvent(given)) : options }
   }
   if (isEvent) throw optionError('ce-id', 'one event has one id, and this body is many messages.')
-  if (options.id !== undefined) {
+  if (id !== undefined) {
     throw optionError('Skein-Id', 'one id is for one message, and this body is many; leave it out.')
   }
   return { mode, options }
@@ -104,14 +121,14 @@ export function withEvent(request: PublishOptions, event: EventOptions): Publish
     throw optionError('expirytime', 'Skein-TTL is given, too; give one of them.')
   }
   for (const name of Object.keys(request.headers ?? {})) {
-    if (!Object.hasOwn(event.headers ?? {}, name)) continue
+    // The trace that an event tells of goes before that of the request.
+    if (TRACE_HEADERS.has(name) || !Object.hasOwn(event.headers ?? {}, name)) continue
     throw optionError(name, `Skein-Header-${name} is given, too; give one of them.`)
   }
   return { ...request, ...event, headers: { ...request.headers, ...event.headers } }
 }
 
-function modeOf(type: string | undefined, split: string | undefined): BodyMode {
-  if (split !== undefined) parseChoice(split, 'split', ['lines'])
+function modeOf(type: string | undefined, split: 'lines' | undefined): BodyMode {
   if (type !== undefined && isEventType(type)) {
     if (!EVENT.test(type)) {
       throw new SkeinError(

@@ -1,29 +1,93 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { IncomingMessage } from 'node:http'
+import { z } from 'zod'
 import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { PublishOptions, Published, SkeinNode } from '../node/contract.ts'
+import type { Api } from './api/api.ts'
+import { choice, needed, optional, text } from './api/parameters.ts'
+import { PUBLISH_ERRORS } from './api/route-errors.ts'
+import { json, messageBody, route } from './api/route.ts'
+import { publishedSchema } from './api/shapes.ts'
 import { readJsonEvent } from './cloud-event-input.ts'
 import { LineSplitter } from './line-splitter.ts'
+import {
+  PUBLISH_HEADERS,
+  type PublishRequest,
+  publishRequestOf,
+  withEvent
+} from './publish-request.ts'
 import { PublishWindow } from './publish-window.ts'
 import type { ManyPublished } from './publish-window.ts'
-import { readPublishRequest, withEvent } from './publish-request.ts'
-import { decodeSegment, optionError, pathOf, readQuery } from './query.ts'
+import { optionError } from './query.ts'
 import { bodyChunks, readBody } from './request-body.ts'
 
-const PREFIX = '/v1/publish'
-
-/** The topic of a publish: the rest of the path, where slashes stand as they are, or `?topic=`. */
-function topicOf(target: string, topic: string | undefined): string {
-  const rest = pathOf(target).slice(PREFIX.length)
-  if (rest.length > 1) {
-    if (topic !== undefined) throw optionError('topic', 'it stands in the path already; give one.')
-    return decodeSegment(rest.slice(1), 'topic')
-  }
-  if (topic === undefined) {
-    throw optionError('topic', 'is missing; POST to /v1/publish/<topic> or add ?topic=<topic>.')
-  }
-  return topic
+export interface PublishComponents {
+  readonly node: SkeinNode
+  readonly signal: AbortSignal
+  /** Streams of lines end. */
+  readonly draining: AbortSignal
 }
+
+const TOPIC_HINT = 'POST to /v1/publish/<topic> or add ?topic=<topic>'
+
+const manySchema = z
+  .object({
+    published: z.int().meta({ description: 'Confirmed.' }),
+    first: publishedSchema.nullable(),
+    last: publishedSchema.nullable()
+  })
+  .meta({ id: 'ManyPublished' })
+
+const shared = {
+  method: 'POST',
+  tag: 'Publish',
+  headers: PUBLISH_HEADERS,
+  body: messageBody('One message, one a line, or CloudEvents.', {
+    takesEvents: true,
+    types: {
+      'application/cloudevents+json': {
+        schema: z.looseObject({
+          specversion: z.literal('1.0'),
+          id: z.string().min(1),
+          source: z.string().min(1),
+          type: z.string().min(1)
+        }),
+        description:
+          'A CloudEvent in structured mode. In binary mode its attributes are `ce-*` headers.'
+      },
+      'application/x-ndjson': {
+        description:
+          'Each line is JSON: a string is published as its text, anything else as it was written.'
+      }
+    }
+  }),
+  answers: {
+    202: json(
+      z.union([publishedSchema, manySchema]),
+      'Confirmed. For many messages how many, the first and the last.'
+    )
+  },
+  errors: [...PUBLISH_ERRORS, 'ERR_PAYLOAD', 'ERR_REPLICAS', 'ERR_ID_CONFLICT']
+} as const
+
+const split = optional(choice('lines'), 'Each line of the body is one message, as raw bytes.')
+
+const publishTo = route({
+  ...shared,
+  path: '/v1/publish/{+topic}',
+  operation: 'publish',
+  summary: 'Publishes the body: one message, or one a line.',
+  names: { topic: 'Slashes may stand in it.' },
+  query: { topic: optional(text, 'Where the path has none.'), split }
+})
+
+const publishTopic = route({
+  ...shared,
+  path: '/v1/publish',
+  operation: 'publishTopic',
+  summary: 'The same with the topic in `?topic=`.',
+  query: { topic: needed(text, 'The topic.', TOPIC_HINT), split }
+})
 
 /** How one line becomes a message; undefined: nothing to publish. */
 type Publisher = (line: Buffer) => Promise<Published> | undefined
@@ -86,35 +150,39 @@ async function publishLines(
   return window.finish()
 }
 
-export function addPublishRoutes(
-  app: FastifyInstance,
-  components: { node: SkeinNode; signal: AbortSignal; draining: AbortSignal }
-): void {
-  const { draining, node, signal } = components
-  const handler = async (request: FastifyRequest): Promise<unknown> => {
-    const target = request.raw.url ?? ''
-    const query = readQuery(target, ['topic', 'split'])
-    const topic = topicOf(target, query.get('topic'))
-    const { mode, options } = readPublishRequest(request.headers, query.get('split'))
-    if (mode === 'single') {
-      const body = await readBody(request.raw, LIMITS.payloadBytes, signal)
-      return node.publish(topic, body, options)
+export function addPublishRoutes(api: Api, components: PublishComponents): void {
+  api.add(publishTo, ({ headers, message, path, query, request }) => {
+    if (path.topic !== '' && query.topic !== undefined) {
+      throw optionError('topic', 'it stands in the path already; give one.')
     }
-    if (mode === 'event') {
-      const body = await readBody(request.raw, LIMITS.httpEventBytes, signal)
-      const event = readJsonEvent(body)
-      return node.publish(topic, event.payload, withEvent(options, event.options))
-    }
-    const publish =
-      mode === 'lines' ? linePublisher(node, topic, options) : jsonPublisher(node, topic, options)
-    // A JSON string may take up to six bytes for one of its text.
-    const maxBytes = mode === 'lines' ? LIMITS.payloadBytes : LIMITS.payloadBytes * 6
-    return publishLines(bodyChunks(request.raw, draining), publish, maxBytes)
+    const topic = path.topic === '' ? query.topic : path.topic
+    if (topic === undefined) throw optionError('topic', `is missing; ${TOPIC_HINT}.`)
+    const wanted = publishRequestOf(request.headers, headers, message, query.split)
+    return publishBody(topic, wanted, request.raw, components)
+  })
+  api.add(publishTopic, ({ headers, message, query, request }) => {
+    const wanted = publishRequestOf(request.headers, headers, message, query.split)
+    return publishBody(query.topic, wanted, request.raw, components)
+  })
+}
+
+async function publishBody(
+  topic: string,
+  { mode, options }: PublishRequest,
+  request: IncomingMessage,
+  { draining, node, signal }: PublishComponents
+): Promise<Published | ManyPublished> {
+  if (mode === 'single') {
+    const body = await readBody(request, LIMITS.payloadBytes, signal)
+    return node.publish(topic, body, options)
   }
-  for (const url of [PREFIX, `${PREFIX}/*`]) {
-    app.post(url, async (request, reply) => {
-      const result = await handler(request)
-      return reply.code(202).send(result)
-    })
+  if (mode === 'event') {
+    const event = readJsonEvent(await readBody(request, LIMITS.httpEventBytes, signal))
+    return node.publish(topic, event.payload, withEvent(options, event.options))
   }
+  const publish =
+    mode === 'lines' ? linePublisher(node, topic, options) : jsonPublisher(node, topic, options)
+  // A JSON string may take up to six bytes for one of its text.
+  const maxBytes = mode === 'lines' ? LIMITS.payloadBytes : LIMITS.payloadBytes * 6
+  return publishLines(bodyChunks(request, draining), publish, maxBytes)
 }

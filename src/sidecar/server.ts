@@ -7,23 +7,27 @@ import type { Lifecycle } from '../core/lifecycle.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { SkeinNode } from '../node/contract.ts'
+import { Api } from './api/api.ts'
+import { addOpenApiRoute } from './api/openapi-route.ts'
+import type { Route } from './api/route.ts'
 import { createAccess, isLoopback } from './access.ts'
 import type { Access } from './access.ts'
 import { Connections } from './connections.ts'
 import { Figures } from './figures.ts'
 import { addHttpFigures } from './http-figures.ts'
-import { addDashboardRoutes, isDashboardPath } from './dashboard-routes.ts'
+import { addDashboardRoutes } from './dashboard-routes.ts'
 import { addDeadLetterRoutes } from './dead-letter-routes.ts'
 import { OpenSubscriptions } from './open-subscriptions.ts'
 import { addGroupRoutes } from './group-routes.ts'
 import { addHistoryRoute } from './history-route.ts'
 import { errorOfRequest, problemHeaders, problemOf } from './problem.ts'
 import { addPublishRoutes } from './publish-route.ts'
+import { addPullRoutes } from './pull-routes.ts'
 import { pathOf } from './query.ts'
 import { addRequestRoute } from './request-route.ts'
 import { addSendRoutes } from './send-route.ts'
 import { addServiceRoutes } from './service-routes.ts'
-import { ALIVE_ROUTE, OPEN_ROUTES, addStatusRoutes } from './status-routes.ts'
+import { ALIVE_ROUTE, addStatusRoutes } from './status-routes.ts'
 import type { RouteConfig } from './route-config.ts'
 import { addStreamRoutes } from './stream-routes.ts'
 import { addSubscribeRoute } from './subscribe-route.ts'
@@ -61,6 +65,8 @@ export interface SidecarInit {
 export interface Sidecar extends Lifecycle {
   /** Where it listens, like `http://127.0.0.1:7400`. Throws ERR_STOPPED before `start`. */
   readonly url: string
+  /** What it serves. */
+  readonly routes: readonly Route[]
 }
 
 /** Ports tried above a taken one. */
@@ -69,26 +75,6 @@ const PORT_TRIES = 100
 const REST_MS = 2000
 /** At a stop, what is refused has so long to take its answer, ms. */
 const CUT_OFF_MS = 500
-
-const METHODS: ReadonlyArray<readonly [RegExp, string]> = [
-  [/^\/(assets\/[^/]+)?$/, 'GET'],
-  [/^\/v1\/publish(\/|$)/, 'POST'],
-  [/^\/v1\/send\/[^/]+\/./, 'POST'],
-  [/^\/v1\/request\/[^/]+$/, 'POST'],
-  [/^\/v1\/services\/[^/]+$/, 'GET, PUT, DELETE'],
-  [/^\/v1\/streams\/[^/]+$/, 'POST, PUT'],
-  [/^\/v1\/subscribe$/, 'GET'],
-  [/^\/v1\/subscriptions$/, 'GET'],
-  [/^\/v1\/subscriptions\/[^/]+$/, 'GET, PUT, DELETE'],
-  [/^\/v1\/subscriptions\/[^/]+\/(pull|ack|skip)$/, 'POST'],
-  [/^\/v1\/dlq\/[^/]+\/redrive$/, 'POST'],
-  [/^\/v1\/groups$/, 'GET'],
-  [/^\/v1\/groups\/[^/]+$/, 'DELETE'],
-  [
-    /^\/(v1\/dlq|v1\/status|v1\/peers|v1\/topics|v1\/topology|v1\/outbox|v1\/history|metrics|healthz|readyz)$/,
-    'GET'
-  ]
-]
 
 function assertInit(init: SidecarInit): void {
   if (init.insecure) {
@@ -112,10 +98,10 @@ function sendProblem(reply: FastifyReply, error: SkeinError): FastifyReply {
     .send(JSON.stringify(problemOf(error)))
 }
 
-function notFound(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function notFound(request: FastifyRequest, reply: FastifyReply, api: Api): FastifyReply {
   const path = pathOf(request.raw.url ?? '')
-  const allowed = METHODS.find(([pattern]) => pattern.test(path))?.[1]
-  if (allowed === undefined) {
+  const allowed = api.methodsOf(path).join(', ')
+  if (allowed === '') {
     return sendProblem(reply, new SkeinError('ERR_NOT_FOUND', `There is no route ${path}.`))
   }
   return sendProblem(
@@ -171,9 +157,11 @@ function addGuards(app: FastifyInstance, access: Access, draining: AbortSignal):
     // Whoever is told to come back later must not come on a connection that is about to be closed.
     if (draining.aborted) reply.header('connection', 'close')
     if (draining.aborted && path !== ALIVE_ROUTE) throw draining.reason
-    if (OPEN_ROUTES.has(path)) return undefined
+    const config = request.routeOptions.config as RouteConfig | undefined
+    const kind = config?.access ?? 'token'
+    if (kind === 'anyone') return undefined
     const preflight = request.method === 'OPTIONS'
-    access.check(request.headers, preflight ? 'preflight' : isDashboardPath(path) ? 'page' : 'call')
+    access.check(request.headers, preflight ? 'preflight' : kind === 'page' ? 'page' : 'call')
     const origin = access.allowedOrigin(request.headers)
     if (origin === undefined) return undefined
     reply.header('access-control-allow-origin', origin).header('vary', 'origin')
@@ -195,6 +183,7 @@ class HttpSidecar implements Sidecar {
   readonly #init: SidecarInit
   readonly #log: Logger
   readonly #app: FastifyInstance
+  readonly #api: Api
   readonly #subscriptions: OpenSubscriptions
   readonly #services: WebhookServices
   readonly #webhooks: Webhooks
@@ -217,6 +206,7 @@ class HttpSidecar implements Sidecar {
     this.#connections = new Connections(this.#app.server)
     const { signal } = this.#stopping
     const { signal: draining } = this.#draining
+    this.#api = new Api({ app: this.#app, signal })
     // Every request listens to them.
     setMaxListeners(0, signal, draining)
     const subscriptions = this.#subscriptions
@@ -230,18 +220,20 @@ class HttpSidecar implements Sidecar {
     )
     this.#webhooks = webhooks
     addGuards(this.#app, createAccess({ ...init, allowHosts: this.#hosts() }), draining)
-    addPublishRoutes(this.#app, { node, signal, draining })
-    addSendRoutes(this.#app, { node, signal, draining })
-    addRequestRoute(this.#app, { node, signal })
-    addServiceRoutes(this.#app, { services: this.#services, signal })
-    addStreamRoutes(this.#app, { node, signal: draining })
-    addSubscribeRoute(this.#app, { node, logger, subscriptions, signal: draining })
-    addSubscriptionRoutes(this.#app, { node, subscriptions, webhooks, signal, draining })
-    addGroupRoutes(this.#app, { node })
-    addHistoryRoute(this.#app, { node, signal })
-    addDeadLetterRoutes(this.#app, { node, signal })
-    addStatusRoutes(this.#app, { node, figures })
-    addDashboardRoutes(this.#app)
+    addPublishRoutes(this.#api, { node, signal, draining })
+    addSendRoutes(this.#api, { node, signal, draining })
+    addRequestRoute(this.#api, { node, signal })
+    addServiceRoutes(this.#api, { services: this.#services })
+    addStreamRoutes(this.#api, { node, signal: draining })
+    addSubscribeRoute(this.#api, { node, logger, subscriptions, signal: draining })
+    addSubscriptionRoutes(this.#api, { node, subscriptions, webhooks })
+    addPullRoutes(this.#api, { subscriptions, draining })
+    addGroupRoutes(this.#api, { node })
+    addHistoryRoute(this.#api, { node, signal })
+    addDeadLetterRoutes(this.#api, { node })
+    addStatusRoutes(this.#api, { node, figures })
+    addDashboardRoutes(this.#api)
+    addOpenApiRoute(this.#api, { version: () => node.status().version })
   }
 
   get url(): string {
@@ -250,6 +242,10 @@ class HttpSidecar implements Sidecar {
     }
     const { address, port, family } = this.#address
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
+  }
+
+  get routes(): readonly Route[] {
+    return this.#api.routes
   }
 
   async start(): Promise<void> {
@@ -304,7 +300,7 @@ class HttpSidecar implements Sidecar {
     app.removeAllContentTypeParsers()
     // Every route reads its body itself: messages are bytes of any type, and may be a stream without end.
     app.addContentTypeParser('*', (_request, _payload, done) => done(null))
-    app.setNotFoundHandler(notFound)
+    app.setNotFoundHandler((request, reply) => notFound(request, reply, this.#api))
     app.setErrorHandler((fault, request, reply) => {
       const error = errorOfRequest(fault)
       if (error.code === 'ERR_INTERNAL') {

@@ -1,12 +1,13 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
 import type { ByteStream, IncomingStream, SkeinNode, StreamMetadata } from '../node/contract.ts'
-import { headerBytes, headerText, unknownHeader } from './message-headers.ts'
-import { decodeSegment, optionError, pathOf, readQuery } from './query.ts'
-import type { RouteConfig } from './route-config.ts'
+import type { Api } from './api/api.ts'
+import { type Reader, header, optional, text } from './api/parameters.ts'
+import { bytesBody, plain, route } from './api/route.ts'
+import { headerBytes, headerText } from './message-headers.ts'
+import { optionError } from './query.ts'
 import { type Exchange, copyStream } from './stream-copy.ts'
 import { whileConnected } from './waiting.ts'
-
-const ROOT = '/v1/streams'
 
 export interface StreamRoutesComponents {
   readonly node: Pick<SkeinNode, 'openStream' | 'handleStream'>
@@ -60,25 +61,76 @@ class Takers {
   }
 }
 
-function nameOf(request: FastifyRequest): string {
-  return decodeSegment(pathOf(request.raw.url ?? '').slice(ROOT.length + 1), 'name')
+/** What the opener of a stream tells the other side. */
+const metadata: Reader<StreamMetadata> = {
+  schema: z.string(),
+  read: (text, name) => {
+    try {
+      const value: unknown = JSON.parse(headerText(text))
+      if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+        return value as StreamMetadata
+      }
+    } catch (error) {
+      throw optionError(name, `it is not JSON: ${(error as Error).message}.`)
+    }
+    throw optionError(name, 'it is not a JSON object.')
+  }
 }
 
-function metadataOf({ headers }: FastifyRequest): StreamMetadata {
-  for (const name of Object.keys(headers)) {
-    if (name.startsWith('skein-') && name !== 'skein-metadata') throw unknownHeader(name)
-  }
-  const text = headers['skein-metadata']
-  if (typeof text !== 'string') return {}
-  try {
-    const value: unknown = JSON.parse(headerText(text))
-    if (typeof value === 'object' && value !== null && !Array.isArray(value))
-      return value as StreamMetadata
-  } catch (error) {
-    throw optionError('Skein-Metadata', `it is not JSON: ${(error as Error).message}.`)
-  }
-  throw optionError('Skein-Metadata', 'it is not a JSON object.')
-}
+const shared = {
+  path: '/v1/streams/{name}',
+  tag: 'Byte streams',
+  body: bytesBody('What the other side reads.'),
+  answers: {
+    200: plain(
+      'application/octet-stream',
+      'What the other side writes. A break cuts the connection.',
+      {
+        'Skein-Peer': 'PeerId of the other side.',
+        'Skein-Metadata': 'What the opener told, as JSON.'
+      }
+    )
+  },
+  config: { isDuplex: true, stream: 'bytes' }
+} as const
+
+const openStream = route({
+  ...shared,
+  method: 'POST',
+  operation: 'openStream',
+  summary: 'Opens a byte stream: the body goes to the other side, the answer comes from there.',
+  query: {
+    peer: optional(
+      text,
+      'Name or PeerId of a node. Without: any connected node that takes the name.'
+    )
+  },
+  headers: {
+    metadata: header(
+      'Skein-Metadata',
+      optional(metadata, 'A JSON object for the other side, 4 KiB at most.', {})
+    )
+  },
+  errors: [
+    'ERR_NO_HANDLER',
+    'ERR_PEER_UNKNOWN',
+    'ERR_PEER_AMBIGUOUS',
+    'ERR_PEER_UNREACHABLE',
+    'ERR_BUSY',
+    'ERR_TIMEOUT',
+    'ERR_STREAM',
+    'ERR_ABORTED'
+  ]
+})
+
+const takeStream = route({
+  ...shared,
+  method: 'PUT',
+  operation: 'takeStream',
+  summary: 'Waits for one that another node opens, and takes it.',
+  description: 'Several that wait take one each, in the order in which they came.',
+  errors: ['ERR_STREAM', 'ERR_ABORTED']
+})
 
 /** The stream is open: from here on the answer is its bytes. */
 function begin(
@@ -99,24 +151,18 @@ function begin(
   return { raw, response }
 }
 
-const config: RouteConfig = { isDuplex: true, stream: 'bytes' }
-
-export function addStreamRoutes(app: FastifyInstance, components: StreamRoutesComponents): void {
+export function addStreamRoutes(api: Api, components: StreamRoutesComponents): void {
   const { node, signal } = components
   const takers = new Map<string, Takers>()
-  const url = `${ROOT}/:name`
-  app.post(url, { config }, async (request, reply) => {
-    const peer = readQuery(request.raw.url ?? '', ['peer']).get('peer')
-    const metadata = metadataOf(request)
+  api.add(openStream, async ({ headers, path, query, reply, request }) => {
     await whileConnected(request.raw, signal, async (connected) => {
-      const options = { peer, metadata, signal: connected }
-      const stream = await node.openStream(nameOf(request), options)
+      const options = { peer: query.peer, metadata: headers.metadata, signal: connected }
+      const stream = await node.openStream(path.name, options)
       await copyStream(stream, { ...begin(request, reply, stream), endsLast: true }, connected)
     })
   })
-  app.put(url, { config }, async (request, reply) => {
-    readQuery(request.raw.url ?? '', [])
-    const name = nameOf(request)
+  api.add(takeStream, async ({ path, reply, request }) => {
+    const { name } = path
     const queue = takers.get(name) ?? new Takers()
     const handle = (take: (stream: IncomingStream) => Promise<void>): (() => void) => {
       const release = node.handleStream(name, take)

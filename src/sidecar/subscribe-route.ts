@@ -1,21 +1,27 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply } from 'fastify'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
-import type { From, SkeinNode, Subscription } from '../node/contract.ts'
+import type { SkeinNode, Subscription } from '../node/contract.ts'
+import type { Api } from './api/api.ts'
+import {
+  type ValuesOf,
+  choice,
+  encoding,
+  from,
+  header,
+  integer,
+  onPartition,
+  optional,
+  text,
+  where
+} from './api/parameters.ts'
+import { events, route } from './api/route.ts'
+import { cloudEventSchema } from './api/shapes.ts'
 import type { DataEncoding } from './cloud-event.ts'
 import { EventStream, eventText } from './event-stream.ts'
 import type { GroupOptions, OpenSubscriptions } from './open-subscriptions.ts'
 import { errorOfRequest } from './problem.ts'
-import {
-  optionError,
-  parseChoice,
-  parseFrom,
-  parseInteger,
-  parseOnPartition,
-  parseWhere,
-  readQuery
-} from './query.ts'
-import type { RouteConfig } from './route-config.ts'
+import { optionError } from './query.ts'
 import { goneSignal } from './waiting.ts'
 
 export interface SubscribeComponents {
@@ -25,103 +31,106 @@ export interface SubscribeComponents {
   readonly signal: AbortSignal
 }
 
+const PARAMETERS = {
+  filter: optional(text, 'Topic filter. Needed, except for a `durable` that is registered.'),
+  from: optional(
+    from,
+    '`now` (default), `earliest`, `last` (newest message of each topic, then live), an RFC 3339 time, or `cursor:<cursor>`. For a durable one it counts only when it is created.'
+  ),
+  where: optional(where, 'Filters by attributes, as JSON.'),
+  durable: optional(text, 'Name of a durable subscription: registered if it is new.'),
+  group: optional(text, 'Name of a work group that this node takes part in: made if it is new.'),
+  onPartition: optional(onPartition, 'Of a group, when it is made. Default `available`.'),
+  ack: optional(
+    choice('auto', 'manual'),
+    'Only with `durable` or `group`. `manual` (its default): by the ack route. `auto`: when the socket has taken it.'
+  ),
+  maxInFlight: optional(
+    integer(1, LIMITS.cursorRanges),
+    'Messages handed over and not acknowledged. Default 256.'
+  ),
+  onGap: optional(
+    choice('wait', 'skip'),
+    'Only with `durable` or `group`. `wait` (default) for messages that are missing, or `skip` them.'
+  ),
+  data: encoding
+}
+
+const subscribe = route({
+  method: 'GET',
+  path: '/v1/subscribe',
+  tag: 'Subscribe',
+  operation: 'subscribe',
+  summary: 'Messages as Server-Sent Events.',
+  query: PARAMETERS,
+  headers: {
+    lastEventId: header(
+      'Last-Event-ID',
+      optional(
+        text,
+        'Resumes a stream without `durable` or `group` after the event of that id. Goes before `from`.'
+      )
+    )
+  },
+  answers: { 200: events(cloudEventSchema, 'Events `ready`, `message`, `gap` and `error`.') },
+  errors: [
+    'ERR_FILTER',
+    'ERR_CURSOR_UNKNOWN',
+    'ERR_SUBSCRIPTION_UNKNOWN',
+    'ERR_SUBSCRIPTION_IN_USE',
+    'ERR_SUBSCRIPTION_CONFLICT',
+    'ERR_TOO_MANY_CHANNELS',
+    'ERR_STORE_WRITE',
+    'ERR_STORE_FAILED'
+  ],
+  config: { stream: 'events' }
+})
+
+type Query = ValuesOf<typeof PARAMETERS>
+
 /** A request for an event stream. */
-interface StreamRequest {
-  readonly filter: string | undefined
-  readonly durable: string | undefined
-  readonly group: string | undefined
+interface StreamRequest extends Pick<Query, 'filter' | 'durable' | 'group'> {
   readonly options: GroupOptions
   readonly encoding: DataEncoding
   readonly acknowledge: boolean
 }
 
-const PARAMETERS = [
-  'filter',
-  'from',
-  'where',
-  'durable',
-  'group',
-  'onPartition',
-  'ack',
-  'maxInFlight',
-  'onGap',
-  'data'
-] as const
-
-/** `Last-Event-ID` says where a stream broke off; a durable one knows by itself. */
-function fromOf(
-  request: FastifyRequest,
-  from: string | undefined,
-  durable: boolean
-): From | undefined {
-  const lastEventId = request.headers['last-event-id']
-  if (!durable && typeof lastEventId === 'string' && lastEventId !== '') {
-    return { cursor: lastEventId }
-  }
-  return from === undefined ? undefined : parseFrom(from, 'from')
-}
-
-type Query = ReadonlyMap<string, string>
-
 /** Throws ERR_OPTIONS where parameters do not go together. */
 function assertTogether(query: Query): void {
-  const durable = query.get('durable')
-  const group = query.get('group')
+  const { durable, group } = query
   const isKept = durable !== undefined || group !== undefined
   if (durable !== undefined && group !== undefined) {
     throw optionError('group', 'a group is durable by itself; leave durable=<name> out.')
   }
-  if (!isKept && query.get('ack') === 'manual') {
+  if (!isKept && query.ack === 'manual') {
     throw optionError(
       'ack',
       'only a durable subscription or a group can be acknowledged; add durable=<name> or group=<name>.'
     )
   }
-  if (!isKept && query.has('onGap')) {
+  if (!isKept && query.onGap !== undefined) {
     throw optionError('onGap', 'only a durable subscription waits at gaps; add durable=<name>.')
   }
-  if (group === undefined && query.has('onPartition')) {
+  if (group === undefined && query.onPartition !== undefined) {
     throw optionError('onPartition', 'only a group has parts; add group=<name>.')
   }
-  if (durable === undefined && !query.has('filter')) {
+  if (durable === undefined && query.filter === undefined) {
     throw optionError('filter', 'is missing; add filter=<topic filter>, like filter=orders/%23.')
   }
 }
 
-/** What `parse` makes of a parameter, where it is given. */
-function optional<Value>(
-  query: Query,
-  name: string,
-  parse: (text: string, name: string) => Value
-): Value | undefined {
-  const text = query.get(name)
-  return text === undefined ? undefined : parse(text, name)
-}
-
-function readStreamRequest(request: FastifyRequest): StreamRequest {
-  const query = readQuery(request.raw.url ?? '', PARAMETERS)
-  const durable = query.get('durable')
-  const group = query.get('group')
-  const isKept = durable !== undefined || group !== undefined
-  const ack = parseChoice(query.get('ack') ?? (isKept ? 'manual' : 'auto'), 'ack', [
-    'auto',
-    'manual'
-  ])
+/** `lastEventId` says where a stream broke off; a durable one knows by itself. */
+function streamRequestOf(query: Query, lastEventId = ''): StreamRequest {
   assertTogether(query)
+  const { ack, data, durable, filter, group, ...options } = query
+  const isKept = durable !== undefined || group !== undefined
+  const resumes = !isKept && lastEventId !== ''
   return {
-    filter: query.get('filter'),
+    filter,
     durable,
     group,
-    options: {
-      from: fromOf(request, query.get('from'), isKept),
-      maxInFlight: optional(query, 'maxInFlight', (text, name) =>
-        parseInteger(text, name, [1, LIMITS.cursorRanges])
-      ),
-      onGap: optional(query, 'onGap', (text, name) => parseChoice(text, name, ['wait', 'skip'])),
-      onPartition: optional(query, 'onPartition', parseOnPartition),
-      where: optional(query, 'where', parseWhere)
-    },
-    encoding: parseChoice(query.get('data') ?? 'auto', 'data', ['auto', 'base64']),
+    options: resumes ? { ...options, from: { cursor: lastEventId } } : options,
+    encoding: data,
     acknowledge: isKept && ack === 'auto'
   }
 }
@@ -166,12 +175,10 @@ function beginStream(reply: FastifyReply, subscription: Subscription): void {
   response.write(eventText('ready', JSON.stringify({ filter, durable, group })))
 }
 
-const config: RouteConfig = { stream: 'events' }
-
-export function addSubscribeRoute(app: FastifyInstance, components: SubscribeComponents): void {
+export function addSubscribeRoute(api: Api, components: SubscribeComponents): void {
   const { logger } = components
-  app.get('/v1/subscribe', { config }, async (request, reply) => {
-    const wanted = readStreamRequest(request)
+  api.add(subscribe, async ({ headers, query, reply }) => {
+    const wanted = streamRequestOf(query, headers.lastEventId)
     const gone = goneSignal(reply.raw)
     const { subscription, close } = await openFor(wanted, components)
     const signal = AbortSignal.any([components.signal, gone])

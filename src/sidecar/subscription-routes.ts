@@ -1,23 +1,18 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import { SkeinError, isSkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
-import type { From, Message, SkeinNode, WhereFilter } from '../node/contract.ts'
-import { cloudEventJson } from './cloud-event.ts'
+import type { From, SkeinNode, WhereFilter } from '../node/contract.ts'
+import type { Api } from './api/api.ts'
+import { empty, json, jsonBody, route } from './api/route.ts'
+import { gapSchema, subscriberSchema, time } from './api/shapes.ts'
 import type { OpenSubscriptions } from './open-subscriptions.ts'
-import { decodeSegment, parseChoice, parseFrom, pathOf, readQuery } from './query.ts'
-import { readJson } from './request-body.ts'
-import { goneSignal } from './waiting.ts'
-import { webhookSchema } from './webhooks/webhook.ts'
+import { parseFrom } from './query.ts'
+import { webhookSchema, webhookStatusSchema } from './webhooks/webhook.ts'
 import type { Webhooks } from './webhooks/webhooks.ts'
 
 export interface SubscriptionRoutesComponents {
   readonly node: SkeinNode
   readonly subscriptions: OpenSubscriptions
   readonly webhooks: Webhooks
-  readonly signal: AbortSignal
-  /** Pulls wait no longer. */
-  readonly draining: AbortSignal
 }
 
 const fromSchema = z.union([z.string(), z.strictObject({ cursor: z.string() })])
@@ -31,136 +26,127 @@ const registrationSchema = z.strictObject({
   gapTimeoutMs: z.int().min(0).optional(),
   onGap: z.enum(['wait', 'skip']).optional(),
   // What stands in it is judged by the node, which names the place of a mistake.
-  where: z.custom<readonly WhereFilter[]>(Array.isArray, 'is not an array of filters').optional(),
+  where: z
+    .custom<readonly WhereFilter[]>(Array.isArray, 'is not an array of filters')
+    .optional()
+    .meta({ type: 'array', items: { type: 'object' } }),
   webhook: webhookSchema.optional()
 })
 
-const pullSchema = z.strictObject({
-  max: z.int().min(1).max(LIMITS.pullMessages).default(1),
-  waitMs: z.int().min(0).max(LIMITS.pullWaitMs).default(0)
-})
-
-const ackSchema = z.strictObject({
-  ack: z.array(z.string()).max(LIMITS.cursorRanges).default([]),
-  nack: z
-    .array(z.strictObject({ id: z.string(), delayMs: z.int().min(0).optional() }))
-    .max(LIMITS.cursorRanges)
-    .default([])
-})
-
+const TAG = 'Durable subscriptions'
 const ROOT = '/v1/subscriptions'
+const ONE = `${ROOT}/{name}` as const
 
-function nameOf(request: FastifyRequest): string {
-  const rest = pathOf(request.raw.url ?? '').slice(ROOT.length + 1)
-  const slash = rest.indexOf('/')
-  return decodeSegment(slash === -1 ? rest : rest.slice(0, slash), 'name')
-}
+const limitsSchema = z.object({
+  maxInFlight: z.int(),
+  ackTimeoutMs: z.int(),
+  maxDeliveries: z.int().meta({ description: '0: no limit.' }),
+  gapTimeoutMs: z.int(),
+  onGap: z.enum(['wait', 'skip'])
+})
+
+const subscriptionSchema = z
+  .object({
+    filter: z.string(),
+    durable: z.string().optional(),
+    group: z.string().optional(),
+    open: z.boolean().meta({ description: 'Somebody consumes it now.' }),
+    inFlight: z.int().meta({ description: 'Handed over and not acknowledged.' }),
+    lag: z.int().meta({
+      description: 'Messages of its channels that it is not done with, counted before the filter.'
+    }),
+    gaps: z.array(gapSchema).meta({ description: 'It waits for them.' }),
+    createdAt: time,
+    channels: z.array(z.string()),
+    where: z.array(z.unknown()).optional(),
+    limits: limitsSchema.optional(),
+    webhook: webhookStatusSchema.optional()
+  })
+  .meta({ id: 'Subscription' })
+
+const listSubscriptions = route({
+  method: 'GET',
+  path: ROOT,
+  tag: TAG,
+  operation: 'listSubscriptions',
+  summary: 'All durable subscriptions of this node, and those known of the mesh.',
+  answers: {
+    200: json(
+      z.object({
+        subscriptions: z.array(subscriptionSchema),
+        subscribers: z.array(subscriberSchema)
+      }),
+      'Those of this node, and every one of the mesh that it knows of.'
+    )
+  }
+})
+
+const getSubscription = route({
+  method: 'GET',
+  path: ONE,
+  tag: TAG,
+  operation: 'getSubscription',
+  summary: 'One of them.',
+  answers: { 200: json(subscriptionSchema, 'The subscription.') },
+  errors: ['ERR_SUBSCRIPTION_UNKNOWN']
+})
+
+const putSubscription = route({
+  method: 'PUT',
+  path: ONE,
+  tag: TAG,
+  operation: 'putSubscription',
+  summary: 'Registers one.',
+  body: jsonBody(registrationSchema),
+  answers: {
+    200: json(subscriptionSchema, 'It was there, with the same filter.'),
+    201: json(subscriptionSchema, 'It is new.')
+  },
+  errors: [
+    'ERR_FILTER',
+    'ERR_CURSOR_UNKNOWN',
+    'ERR_SUBSCRIPTION_CONFLICT',
+    'ERR_SUBSCRIPTION_IN_USE',
+    'ERR_TOO_MANY_CHANNELS',
+    'ERR_STORE_WRITE',
+    'ERR_STORE_FAILED'
+  ]
+})
+
+const deleteSubscription = route({
+  method: 'DELETE',
+  path: ONE,
+  tag: TAG,
+  operation: 'deleteSubscription',
+  summary: 'Deletes it and its cursor.',
+  answers: { 204: empty('It is gone.') },
+  errors: ['ERR_SUBSCRIPTION_UNKNOWN', 'ERR_SUBSCRIPTION_IN_USE']
+})
+
+const skipGaps = route({
+  method: 'POST',
+  path: `${ONE}/skip`,
+  tag: TAG,
+  operation: 'skipGaps',
+  summary: 'Gives up the gaps that it waits for.',
+  body: jsonBody(z.strictObject({})),
+  answers: {
+    200: json(z.object({ skipped: z.array(gapSchema) }), 'They are given up for this node.')
+  },
+  errors: ['ERR_SUBSCRIPTION_UNKNOWN']
+})
 
 function fromOf(from: z.output<typeof fromSchema> | undefined): From | undefined {
   return typeof from === 'string' ? parseFrom(from, 'from') : from
 }
 
-/** Gives messages back for which no client stands any more. */
-async function giveBack(messages: readonly Message[]): Promise<void> {
-  await Promise.allSettled(messages.map((message) => message.nack()))
-}
-
-/**
- * Sends a JSON answer. False: the connection was lost before the socket had taken all of it. A destroyed socket
- * completes its pending writes without an error, and the response then emits 'finish', so neither tells alone.
- */
-function sendWhole(reply: FastifyReply, json: string): Promise<boolean> {
-  const response = reply.raw
-  const { socket } = response
-  return new Promise((resolve) => {
-    if (socket === null || socket.destroyed) {
-      resolve(false)
-      return
-    }
-    response.once('close', () => resolve(false))
-    for (const [name, value] of Object.entries(reply.getHeaders())) {
-      if (value !== undefined) response.setHeader(name, value)
-    }
-    response.writeHead(200, {
-      'content-type': 'application/json; charset=utf-8',
-      'content-length': Buffer.byteLength(json)
-    })
-    response.write(json, 'utf8', (error) => resolve(!error && !socket.destroyed))
-    response.end()
-  })
-}
-
-function addPullRoute(app: FastifyInstance, components: SubscriptionRoutesComponents): void {
-  const { draining, subscriptions, signal } = components
-  app.post(`${ROOT}/:name/pull`, async (request, reply) => {
-    const query = readQuery(request.raw.url ?? '', ['data'])
-    const encoding = parseChoice(query.get('data') ?? 'auto', 'data', ['auto', 'base64'])
-    const range = await readJson(request.raw, pullSchema, signal)
-    const response = reply.raw
-    const until = AbortSignal.any([draining, goneSignal(response)])
-    const messages = await subscriptions.pull(nameOf(request), range, until)
-    const events = messages.map((message) => cloudEventJson(message, encoding))
-    reply.hijack()
-    if (!(await sendWhole(reply, `{"messages":[${events.join(',')}]}`))) await giveBack(messages)
-  })
-}
-
-function addAckRoute(app: FastifyInstance, components: SubscriptionRoutesComponents): void {
-  const { subscriptions, signal } = components
-  app.post(`${ROOT}/:name/ack`, async (request) => {
-    readQuery(request.raw.url ?? '', [])
-    const name = nameOf(request)
-    const wanted = await readJson(request.raw, ackSchema, signal)
-    const unknown: string[] = []
-    const settle = async (
-      id: string,
-      how: (message: Message) => Promise<void>
-    ): Promise<number> => {
-      const message = subscriptions.inFlight(name, id)
-      if (message === undefined) {
-        unknown.push(id)
-        return 0
-      }
-      try {
-        await how(message)
-        return 1
-      } catch (error) {
-        if (!isSkeinError(error, 'ERR_MESSAGE_UNKNOWN')) throw error
-        unknown.push(id)
-        return 0
-      }
-    }
-    const [acks, nacks] = await Promise.all([
-      Promise.all(wanted.ack.map((id) => settle(id, (message) => message.ack()))),
-      Promise.all(
-        wanted.nack.map(({ id, delayMs }) =>
-          settle(id, (message) => message.nack(delayMs === undefined ? {} : { delayMs }))
-        )
-      )
-    ])
-    const sum = (counts: readonly number[]): number => counts.reduce((a, b) => a + b, 0)
-    const done = { acked: sum(acks), nacked: sum(nacks) }
-    if (unknown.length === 0) return done
-    await subscriptions.describe(name)
-    throw new SkeinError(
-      'ERR_MESSAGE_UNKNOWN',
-      `${unknown.length} of the messages are not in flight on '${name}' (acknowledged already, or their time ran out); the others are done.`,
-      { details: { ...done, unknown } }
-    )
-  })
-}
-
-export function addSubscriptionRoutes(
-  app: FastifyInstance,
-  components: SubscriptionRoutesComponents
-): void {
-  const { node, subscriptions, signal, webhooks } = components
+export function addSubscriptionRoutes(api: Api, components: SubscriptionRoutesComponents): void {
+  const { node, subscriptions, webhooks } = components
   const describe = async (name: string): Promise<object> => ({
     ...(await subscriptions.describe(name)),
     webhook: webhooks.status(name)
   })
-  app.get(ROOT, async (request) => {
-    readQuery(request.raw.url ?? '', [])
+  api.add(listSubscriptions, async () => {
     const [own, subscribers] = await Promise.all([node.subscriptions(), node.subscribers()])
     const shown = own.map((status) => ({
       ...status,
@@ -168,36 +154,20 @@ export function addSubscriptionRoutes(
     }))
     return { subscriptions: shown, subscribers }
   })
-  app.get(`${ROOT}/:name`, async (request) => {
-    readQuery(request.raw.url ?? '', [])
-    return describe(nameOf(request))
-  })
-  app.put(`${ROOT}/:name`, async (request, reply) => {
-    readQuery(request.raw.url ?? '', [])
-    const name = nameOf(request)
-    const { filter, from, webhook, ...limits } = await readJson(
-      request.raw,
-      registrationSchema,
-      signal
-    )
+  api.add(getSubscription, ({ path }) => describe(path.name))
+  api.add(putSubscription, async ({ path: { name }, readJson, reply }) => {
+    const { filter, from, webhook, ...limits } = await readJson()
     const created = await subscriptions.register(name, filter, { ...limits, from: fromOf(from) })
     await (webhook === undefined ? webhooks.remove(name) : webhooks.put(name, webhook))
     return reply.code(created ? 201 : 200).send(await describe(name))
   })
-  app.delete(`${ROOT}/:name`, async (request, reply) => {
-    readQuery(request.raw.url ?? '', [])
-    const name = nameOf(request)
+  api.add(deleteSubscription, async ({ path: { name } }) => {
     await subscriptions.describe(name)
     await webhooks.remove(name)
     await subscriptions.delete(name)
-    return reply.code(204).send()
   })
-  app.post(`${ROOT}/:name/skip`, async (request) => {
-    readQuery(request.raw.url ?? '', [])
-    const name = nameOf(request)
-    await readJson(request.raw, z.strictObject({}), signal)
-    return { skipped: await node.skipGaps(name) }
+  api.add(skipGaps, async ({ path, readJson }) => {
+    await readJson()
+    return { skipped: await node.skipGaps(path.name) }
   })
-  addPullRoute(app, components)
-  addAckRoute(app, components)
 }

@@ -1,5 +1,6 @@
 import { fastify } from 'fastify'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { Api } from '../../src/sidecar/api/api.ts'
 import { addDashboardRoutes } from '../../src/sidecar/dashboard-routes.ts'
 import { startBench } from './http-client.ts'
 
@@ -25,9 +26,11 @@ describe('dashboard: files', () => {
       expect(file.headers['x-content-type-options']).toBe('nosniff')
       expect(file.headers['content-type']).toMatch(/^(text\/(css|javascript)|image\/svg\+xml)/)
     }
-    for (const path of ['/assets/', '/assets/../index.html', '/assets/%2e%2e%2findex.html']) {
+    for (const path of ['/assets/', '/assets/%2e%2e%2findex.html']) {
       expect((await call(path, { token: null })).status).toBe(404)
     }
+    expect((await call('/assets/../index.html', { token: null })).status).toBe(401)
+    expect((await call('/assets/../index.html')).status).toBe(404)
     expect((await call('/v1/status', { token: null })).status).toBe(401)
     expect((await call('/assets', { token: null })).status).toBe(401)
   })
@@ -83,7 +86,8 @@ describe('dashboard: files', () => {
   it('says how to build it where it is not built', async () => {
     const app = fastify()
     onTestFinished(() => app.close())
-    addDashboardRoutes(app, [new URL('nowhere/', import.meta.url)])
+    const api = new Api({ app, signal: new AbortController().signal })
+    addDashboardRoutes(api, [new URL('nowhere/', import.meta.url)])
     const answer = await app.inject('/')
     expect(answer.body).toContain('npm run build')
     expect(answer.statusCode).toBe(404)

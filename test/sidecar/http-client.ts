@@ -5,6 +5,7 @@ import { silentLogger } from '../../src/core/logger.ts'
 import type { Problem } from '../../src/sidecar/index.ts'
 import { createSidecar } from '../../src/sidecar/server.ts'
 import type { Sidecar, SidecarInit } from '../../src/sidecar/server.ts'
+import { assertDescribed } from './described.ts'
 import { FakeNode } from './fake-node.ts'
 
 export const TOKEN = 'secret-token'
@@ -69,10 +70,12 @@ export class Bench {
     })
   }
 
-  call(path: string, options: CallOptions = {}): Promise<Answer> {
+  async call(path: string, options: CallOptions = {}): Promise<Answer> {
     const req = this.open(path, options)
-    const answer = answerOf(req)
+    const answering = answerOf(req)
     req.end(options.body)
+    const answer = await answering
+    assertDescribed(this.sidecar.routes, { method: options.method ?? 'GET', path }, answer)
     return answer
   }
 

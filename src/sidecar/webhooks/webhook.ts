@@ -70,3 +70,20 @@ export interface WebhookStatus extends Omit<Webhook, 'headers'> {
   readonly lastError: string | undefined
   readonly lastErrorAt: Date | undefined
 }
+
+/** A `WebhookStatus` in an answer. */
+export const webhookStatusSchema = z
+  .object({
+    url: z.string(),
+    concurrency: z.int(),
+    timeoutMs: z.int(),
+    mode: z.enum(['binary', 'structured']),
+    headers: z.array(z.string()).meta({ description: 'Their names only.' }),
+    state: z.enum(['pushing', 'failing', 'paused']),
+    since: z.iso.datetime().meta({ description: 'When that began.' }),
+    inFlight: z.int().meta({ description: 'Requests under way.' }),
+    failures: z.int().meta({ description: 'Pushes that failed since the last one that did not.' }),
+    lastError: z.string().optional(),
+    lastErrorAt: z.iso.datetime().optional()
+  })
+  .meta({ id: 'WebhookStatus' })
