@@ -19,8 +19,7 @@ export class Connections {
       this.#count(request.socket, 1)
       response.once('close', () => this.#count(request.socket, -1))
     })
-    // It speaks another protocol from here on, and ends when that does.
-    server.on('upgrade', ({ socket }: IncomingMessage) => this.#count(socket, 1))
+    // Nobody listens to 'upgrade' here: that alone would take every request that offers another protocol, unanswered.
   }
 
   get open(): number {

@@ -241,6 +241,18 @@ describe('sidecar server', () => {
     expect(metrics.headers['content-type']).toMatch(/^text\/plain; version=0.0.4/)
   })
 
+  it.each(['websocket', 'h2c'])(
+    'upgrade: a request that offers %s is answered like any other',
+    async (protocol) => {
+      const b = await startBench()
+      const headers = { connection: 'Upgrade', upgrade: protocol }
+      expect((await b.call('/v1/status', { headers })).status).toBe(200)
+      expect((await b.post('/v1/publish/a', 'x', headers)).status).toBe(202)
+      const foreign = { ...headers, origin: 'http://evil.example' }
+      expect((await b.call('/v1/status', { headers: foreign })).status).toBe(403)
+    }
+  )
+
   it('listen: a taken port moves to the next, unless it was given', async () => {
     const first = await startBench()
     const port = Number(new URL(first.sidecar.url).port)
