@@ -137,6 +137,8 @@ export const LIMITS = {
   httpJsonBytes: 1 * MIB,
   /** A CloudEvent in JSON: the largest payload and its attributes, where escapes make six bytes of one. */
   httpEventBytes: 1280 * KIB,
+  /** A batch of CloudEvents in JSON, which is in memory as a whole: streams of lines have no such bound. */
+  httpBatchBytes: 4 * MIB,
   /** Messages of one streamed HTTP request that are published and not yet confirmed. */
   httpPublishWindow: 4096,
   /** Payload bytes of one streamed HTTP request that are published and not yet confirmed. */

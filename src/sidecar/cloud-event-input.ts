@@ -1,8 +1,9 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingHttpHeaders } from 'node:http'
+import { SkeinError, isSkeinError } from '../core/errors.ts'
 import { type EventOptions, eventOptions } from './cloud-event-attributes.ts'
 import { isJsonType } from './cloud-event.ts'
-import { jsonMembers } from './json-parts.ts'
+import { jsonElements, jsonMembers } from './json-parts.ts'
 import { headerText, saidContentType } from './message-headers.ts'
 import { optionError } from './query.ts'
 
@@ -43,11 +44,34 @@ export function readBinaryEvent(headers: IncomingHttpHeaders): EventOptions {
 
 /** Reads one CloudEvent in JSON. Throws ERR_OPTIONS naming an attribute, `data`, or `body`. */
 export function readJsonEvent(body: Buffer): EventMessage {
-  return eventOfText(jsonText(body))
+  const text = jsonText(body)
+  return eventOf(parse(text), text)
 }
 
-function eventOfText(text: string): EventMessage {
-  const event = parse(text)
+/**
+ * Reads a batch of CloudEvents in JSON, each as `take` makes it. Throws ERR_OPTIONS naming `body`, or an attribute with
+ * the `index` of its event.
+ */
+export function readJsonBatch<Taken>(body: Buffer, take: (event: EventMessage) => Taken): Taken[] {
+  const text = jsonText(body)
+  const batch = parse(text)
+  if (!Array.isArray(batch)) throw optionError('body', 'a batch of CloudEvents is a JSON array.')
+  const texts = jsonElements(text)
+  return batch.map((event: unknown, index) => {
+    try {
+      return take(eventOf(event, texts[index] ?? ''))
+    } catch (error) {
+      if (!isSkeinError(error)) throw error
+      throw new SkeinError(error.code, `Event ${index}: ${error.message}`, {
+        cause: error,
+        details: { ...error.details, index, published: 0 }
+      })
+    }
+  })
+}
+
+/** `text` is how the event was written. */
+function eventOf(event: unknown, text: string): EventMessage {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) {
     throw optionError('body', 'a CloudEvent is a JSON object.')
   }

@@ -19,6 +19,11 @@ export function jsonMembers(text: string): ReadonlyMap<string, string> {
   return members
 }
 
+/** The texts of an array's elements. `text` is an array that `JSON.parse` accepts. */
+export function jsonElements(text: string): readonly string[] {
+  return partsOf(text)
+}
+
 /** Names and values at the top level of an object or array. */
 function partsOf(text: string): string[] {
   const parts: string[] = []

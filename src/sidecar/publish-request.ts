@@ -19,8 +19,8 @@ import { hasEventHeaders, readBinaryEvent } from './cloud-event-input.ts'
 import { type MessageHeaders, TRACE_HEADERS, isEventType } from './message-headers.ts'
 import { optionError, parseInteger, parseSeconds } from './query.ts'
 
-/** How the body of a publish request becomes messages; `event` is one CloudEvent in JSON. */
-type BodyMode = 'single' | 'lines' | 'ndjson' | 'event'
+/** How the body of a publish request becomes messages; `event` is one CloudEvent in JSON, `batch` an array of them. */
+type BodyMode = 'single' | 'lines' | 'ndjson' | 'event' | 'batch'
 
 /** A publish request without its body. */
 export interface PublishRequest {
@@ -30,7 +30,7 @@ export interface PublishRequest {
 }
 
 const NDJSON = /^application\/(x-)?ndjson\s*(;|$)/i
-const EVENT = /^application\/cloudevents\+json\s*(;|$)/i
+const EVENTS = /^application\/cloudevents(-batch)?\+json\s*(?:;|$)/i
 const CONFIRM = 'Skein-Confirm'
 
 /** `stored`, `sent`, `replicas=2` or `replicas=2;timeout=5`. Throws ERR_OPTIONS. */
@@ -100,16 +100,17 @@ export function publishRequestOf(
   }
   const options = { ...headers, ...message, id }
   const mode = modeOf(given['content-type'], split)
-  if (mode === 'event') return { mode, options: { ...options, contentType: undefined } }
-  const isEvent = hasEventHeaders(given)
+  const inBody = mode === 'event' || mode === 'batch'
+  // Senders may repeat in headers what stands in an event; the body counts.
+  const isEvent = !inBody && hasEventHeaders(given)
   if (mode === 'single') {
     return { mode, options: isEvent ? withEvent(options, readBinaryEvent(given)) : options }
   }
   if (isEvent) throw optionError('ce-id', 'one event has one id, and this body is many messages.')
-  if (id !== undefined) {
+  if (id !== undefined && mode !== 'event') {
     throw optionError('Skein-Id', 'one id is for one message, and this body is many; leave it out.')
   }
-  return { mode, options }
+  return { mode, options: inBody ? { ...options, contentType: undefined } : options }
 }
 
 /** The options of a request, and what a CloudEvent says of its message. Throws ERR_OPTIONS where both say it. */
@@ -130,14 +131,15 @@ export function withEvent(request: PublishOptions, event: EventOptions): Publish
 
 function modeOf(type: string | undefined, split: 'lines' | undefined): BodyMode {
   if (type !== undefined && isEventType(type)) {
-    if (!EVENT.test(type)) {
+    const json = EVENTS.exec(type)
+    if (json === null) {
       throw new SkeinError(
         'ERR_CONTENT_TYPE',
-        `'${type}' is not taken here; CloudEvents come as application/cloudevents+json or with ce- headers.`
+        `'${type}' is not taken here; CloudEvents come as application/cloudevents+json, application/cloudevents-batch+json or with ce- headers.`
       )
     }
     if (split !== undefined) throw optionError('split', 'an event is not split into lines.')
-    return 'event'
+    return json[1] === undefined ? 'event' : 'batch'
   }
   if (split === 'lines') return 'lines'
   return type !== undefined && NDJSON.test(type) ? 'ndjson' : 'single'

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
 import { z } from 'zod'
 import { SkeinError } from '../core/errors.ts'
@@ -8,7 +9,7 @@ import { choice, needed, optional, text } from './api/parameters.ts'
 import { PUBLISH_ERRORS } from './api/route-errors.ts'
 import { json, messageBody, route } from './api/route.ts'
 import { publishedSchema } from './api/shapes.ts'
-import { readJsonEvent } from './cloud-event-input.ts'
+import { type EventMessage, readJsonBatch, readJsonEvent } from './cloud-event-input.ts'
 import { LineSplitter } from './line-splitter.ts'
 import {
   PUBLISH_HEADERS,
@@ -29,6 +30,25 @@ export interface PublishComponents {
 }
 
 const TOPIC_HINT = 'POST to /v1/publish/<topic> or add ?topic=<topic>'
+
+/** Publishes all events of a batch, in order. */
+async function publishEvents(
+  node: SkeinNode,
+  topic: string,
+  events: readonly EventMessage[]
+): Promise<ManyPublished> {
+  const window = new PublishWindow('index')
+  for (const [index, { options, payload }] of events.entries()) {
+    if (window.full) await window.room()
+    if (window.failed) break
+    try {
+      window.add(index, payload.length, node.publish(topic, payload, options))
+    } catch (error) {
+      window.fail(index, error)
+    }
+  }
+  return window.finish()
+}
 
 const manySchema = z
   .object({
@@ -55,6 +75,7 @@ const shared = {
         description:
           'A CloudEvent in structured mode. In binary mode its attributes are `ce-*` headers.'
       },
+      'application/cloudevents-batch+json': { description: 'An array of CloudEvents.' },
       'application/x-ndjson': {
         description:
           'Each line is JSON: a string is published as its text, anything else as it was written.'
@@ -100,6 +121,7 @@ function jsonPublisher(node: SkeinNode, topic: string, options: PublishOptions):
   const asText = { ...options, contentType: 'text/plain' }
   const asJson = { ...options, contentType: 'application/json' }
   return (line) => {
+    if (!isUtf8(line)) throw new SkeinError('ERR_PAYLOAD', 'The line is not UTF-8.')
     const text = line.toString('utf8').trim()
     if (text === '') return undefined
     let value: unknown
@@ -121,7 +143,7 @@ async function publishLines(
   publish: Publisher,
   maxBytes: number
 ): Promise<ManyPublished> {
-  const window = new PublishWindow()
+  const window = new PublishWindow('line')
   const splitter = new LineSplitter(maxBytes)
   let line = 0
   const add = (bytes: Buffer): void => {
@@ -179,6 +201,14 @@ async function publishBody(
   if (mode === 'event') {
     const event = readJsonEvent(await readBody(request, LIMITS.httpEventBytes, signal))
     return node.publish(topic, event.payload, withEvent(options, event.options))
+  }
+  if (mode === 'batch') {
+    const body = await readBody(request, LIMITS.httpBatchBytes, signal)
+    const events = readJsonBatch(body, (event) => ({
+      ...event,
+      options: withEvent(options, event.options)
+    }))
+    return publishEvents(node, topic, events)
   }
   const publish =
     mode === 'lines' ? linePublisher(node, topic, options) : jsonPublisher(node, topic, options)

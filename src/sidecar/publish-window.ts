@@ -15,49 +15,55 @@ export interface ManyPublished {
  * window, so that a slow disk slows the client down instead of filling memory.
  */
 export class PublishWindow {
+  /** What counts the messages of a request: its lines from 1, or the elements of its array from 0. */
+  readonly #unit: 'line' | 'index'
   #inFlight = 0
   #inFlightBytes = 0
   #published = 0
   #first: Published | null = null
-  #firstLine = Number.POSITIVE_INFINITY
+  #firstPlace = Number.POSITIVE_INFINITY
   #last: Published | null = null
-  #lastLine = 0
-  #failure: { line: number; error: SkeinError } | undefined
+  #lastPlace = -1
+  #failure: { place: number; error: SkeinError } | undefined
   #wake: (() => void) | undefined
+
+  constructor(unit: 'line' | 'index') {
+    this.#unit = unit
+  }
 
   /** Something could not be published: add no more. */
   get failed(): boolean {
     return this.#failure !== undefined
   }
 
-  /** Counts one publish of `bytes` at `line` (from 1) until `result` settles. */
-  add(line: number, bytes: number, result: Promise<Published>): void {
+  /** Counts one publish of `bytes` at `place` until `result` settles. */
+  add(place: number, bytes: number, result: Promise<Published>): void {
     this.#inFlight++
     this.#inFlightBytes += bytes
     result.then(
       (published) => {
         this.#published++
-        if (line < this.#firstLine) {
-          this.#firstLine = line
+        if (place < this.#firstPlace) {
+          this.#firstPlace = place
           this.#first = published
         }
-        if (line > this.#lastLine) {
-          this.#lastLine = line
+        if (place > this.#lastPlace) {
+          this.#lastPlace = place
           this.#last = published
         }
         this.#settle(bytes)
       },
       (error: unknown) => {
-        this.fail(line, error)
+        this.fail(place, error)
         this.#settle(bytes)
       }
     )
   }
 
-  /** Notes that `line` cannot be published; the earliest such line counts. */
-  fail(line: number, error: unknown): void {
-    if (this.#failure !== undefined && this.#failure.line <= line) return
-    this.#failure = { line, error: toSkeinError(error) }
+  /** Notes that what stands at `place` cannot be published; the earliest such place counts. */
+  fail(place: number, error: unknown): void {
+    if (this.#failure !== undefined && this.#failure.place <= place) return
+    this.#failure = { place, error: toSkeinError(error) }
   }
 
   /** True when `room()` must be awaited before the next `add`. */
@@ -73,15 +79,18 @@ export class PublishWindow {
     while (this.full) await this.#change()
   }
 
-  /** Waits for all; throws the first failure, whose details name `line` and `published`. */
+  /** Waits for all; throws the first failure, whose details name its place and `published`. */
   async finish(): Promise<ManyPublished> {
     while (this.#inFlight > 0) await this.#change()
     if (this.#failure !== undefined) {
-      const { line, error } = this.#failure
+      const { place, error } = this.#failure
       throw new SkeinError(
         error.code,
-        `Stopped at line ${line} after ${this.#published} confirmed: ${error.message}`,
-        { cause: error, details: { ...error.details, line, published: this.#published } }
+        `Stopped at ${this.#unit} ${place} after ${this.#published} confirmed: ${error.message}`,
+        {
+          cause: error,
+          details: { ...error.details, [this.#unit]: place, published: this.#published }
+        }
       )
     }
     return { published: this.#published, first: this.#first, last: this.#last }

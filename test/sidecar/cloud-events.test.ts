@@ -1,6 +1,7 @@
 import { CloudEvent, HTTP } from 'cloudevents'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { SkeinError } from '../../src/core/errors.ts'
 import { mesh, tcpNode } from '../fixtures/tcp-node.ts'
 import { type Bench, type EventReader, startBench } from './http-client.ts'
 import { served } from './served-node.ts'
@@ -121,6 +122,7 @@ async function openBench(): Promise<{
 }
 
 const STRUCTURED = { 'content-type': 'application/cloudevents+json; charset=UTF-8' }
+const BATCH = { 'content-type': 'application/cloudevents-batch+json' }
 const least = { specversion: '1.0', id: '1', source: '/shop', type: 'order.created' }
 
 describe('sidecar CloudEvents', () => {
@@ -346,4 +348,49 @@ describe('sidecar CloudEvents', () => {
       expect(answer.problem()).toMatchObject({ code: 'ERR_OPTIONS', details: { option: 'body' } })
     }
   )
+
+  it('events: a batch comes out as its events, in order, with the node’s marks', async () => {
+    const { b, take } = await openBench()
+    await fc.assert(
+      fc.asyncProperty(fc.array(event, { maxLength: 5 }), async (made) => {
+        const body = JSON.stringify(made)
+        const answer = await b.post('/v1/publish/orders', body, BATCH)
+        expect(answer.status).toBe(202)
+        expect(answer.json()).toMatchObject({ published: made.length })
+        for (const one of made)
+          expect(await take()).toMatchObject({ id: one.id, source: one.source })
+      }),
+      { numRuns: RUNS / 5 }
+    )
+    const none = await b.post('/v1/publish/orders', '[]', BATCH)
+    expect(none.json()).toEqual({ published: 0, first: null, last: null })
+  })
+
+  it('events: a batch with a bad event is refused as a whole, naming it', async () => {
+    const b = await startBench()
+    const body = JSON.stringify([least, least, { ...least, source: 'a b' }, least])
+    const answer = await b.post('/v1/publish/a', body, BATCH)
+    expect(answer.status).toBe(400)
+    expect(answer.problem()).toMatchObject({
+      code: 'ERR_OPTIONS',
+      details: { option: 'source', index: 2, published: 0 }
+    })
+    const object = await b.post('/v1/publish/a', '{}', BATCH)
+    expect(object.problem().details).toMatchObject({ option: 'body' })
+    const named = await b.post('/v1/publish/a', body, { ...BATCH, 'skein-id': 'x' })
+    expect(named.problem().details).toMatchObject({ option: 'Skein-Id' })
+    expect(b.node.log).toHaveLength(0)
+  })
+
+  it('events: a batch stops at what cannot be stored, and says how many are confirmed', async () => {
+    const b = await startBench()
+    b.node.failFrom = { sequence: 3, error: new SkeinError('ERR_STORE_FULL', 'disk full') }
+    const body = JSON.stringify([least, least, least, least])
+    const answer = await b.post('/v1/publish/a', body, BATCH)
+    expect(answer.status).toBe(507)
+    expect(answer.problem()).toMatchObject({
+      code: 'ERR_STORE_FULL',
+      details: { index: 2, published: 2 }
+    })
+  })
 })

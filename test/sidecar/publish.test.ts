@@ -199,9 +199,12 @@ describe('sidecar publish', () => {
     ])
   })
 
-  it('publish: a bad line stops there and the problem names it', async () => {
+  it.each([
+    ['that is not JSON', Buffer.from('1\n2\n{bad\n4\n')],
+    ['that is not UTF-8', Buffer.from('1\n2\n"\xff"\n4\n', 'latin1')]
+  ])('publish: a line %s stops there and the problem names it', async (_what, body) => {
     const b = await startBench()
-    const answer = await b.post('/v1/publish/a', '1\n2\n{bad\n4\n', {
+    const answer = await b.post('/v1/publish/a', body, {
       'content-type': 'application/x-ndjson'
     })
     expect(answer.status).toBe(400)
