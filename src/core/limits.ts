@@ -155,6 +155,24 @@ export const LIMITS = {
   receiptWaitMs: 3_600_000,
   /** A durable subscription opened by pulls is closed when nobody has pulled for so long, ms. */
   pullIdleMs: 60_000,
+  /** A WebSocket frame: the largest payload in base64, and what belongs to it. */
+  wsFrameBytes: 1 * MIB,
+  /** What waits for one WebSocket client before nothing more is read for it, and from it. */
+  wsBufferBytes: 512 * KIB,
+  /** Bytes taken at once for one subscription over WebSocket: many fit the buffer. */
+  wsBatchBytes: 64 * KIB,
+  /** Subscriptions of one WebSocket connection: each may have a batch in memory. */
+  wsSubscriptions: 64,
+  /** Commands of one WebSocket connection that are under way; no more is read from it then. */
+  wsCommands: 256,
+  /** Commands that wait for others (requests, services that end); ERR_BUSY above it. */
+  wsLongCommands: 256,
+  /** Services that one WebSocket connection answers. */
+  wsServices: 64,
+  /** Requests of a service that one WebSocket connection has at once, by default. */
+  wsServiceConcurrency: 16,
+  /** A WebSocket client is pinged so often, ms; one that is not heard of for two of them is cut off. */
+  wsPingMs: 15_000,
   /** Pushes to one webhook that are under way at once, by default: what one small service takes. */
   webhookConcurrency: 16,
   /** How long a webhook may take to answer a push by default, ms. */
@@ -308,6 +326,10 @@ const relations: ReadonlyArray<readonly [boolean, string]> = [
     LIMITS.httpPublishWindowBytes > LIMITS.payloadBytes &&
       LIMITS.httpPublishWindowBytes <= LIMITS.publishWindowBytes,
     'a streamed request may hold any payload, and less than the publish window'
+  ],
+  [
+    LIMITS.payloadBytes * 1.5 + LIMITS.headersBytes + 8 * LIMITS.fieldBytes <= LIMITS.wsFrameBytes,
+    'the largest message fits a WebSocket frame, in base64'
   ],
   [LIMITS.pullMessages * 256 <= LIMITS.httpJsonBytes, 'acknowledgements of a pull fit one request'],
   [

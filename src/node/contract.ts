@@ -23,12 +23,13 @@ export type {
   StreamMetadata
 } from '../streams/contract.ts'
 export type { GroupStatus } from '../groups/contract.ts'
-export type { ServiceHandle, ServiceRequest } from '../services/contract.ts'
+export type { ServiceHandle, ServiceReply, ServiceRequest } from '../services/contract.ts'
 export type {
   DeadLetterEntry,
   From,
   Gap,
   Message,
+  NackOptions,
   SubscribeOptions,
   Subscription,
   SubscriptionStatus,

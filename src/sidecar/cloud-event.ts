@@ -85,7 +85,11 @@ function shownHeaders(headers: Readonly<Record<string, string>>): Shown {
     : { context, json: `${json},"skeinheaders":${JSON.stringify(JSON.stringify(rest))}` }
 }
 
-function dataJson(message: Message, encoding: DataEncoding): string {
+/** The members `data` or `data_base64` that show a payload, with a comma before them. */
+export function dataJson(
+  message: Pick<Message, 'payload' | 'contentType'>,
+  encoding: DataEncoding
+): string {
   const { payload, contentType } = message
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)
   if (encoding === 'auto' && contentType !== undefined && isUtf8(bytes)) {

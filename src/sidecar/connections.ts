@@ -22,6 +22,11 @@ export class Connections {
     // Nobody listens to 'upgrade' here: that alone would take every request that offers another protocol, unanswered.
   }
 
+  /** It speaks another protocol from here on, and ends when that does. */
+  upgraded(socket: Socket): void {
+    this.#count(socket, 1)
+  }
+
   get open(): number {
     return this.#underWay.size
   }

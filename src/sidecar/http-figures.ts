@@ -23,7 +23,8 @@ export function addHttpFigures(
   )
   const streams = new Map<string, number>([
     ['events', 0],
-    ['bytes', 0]
+    ['bytes', 0],
+    ['websocket', 0]
   ])
   figures.gauge('skein_http_streams', 'Open streams over HTTP, by kind.', ['kind'], () =>
     Array.from(streams, ([kind, count]) => [[kind], count] as const)
@@ -36,7 +37,12 @@ export function addHttpFigures(
     const route = routeOptions.url ?? NO_ROUTE
     const { stream } = routeOptions.config as RouteConfig
     response.once('close', () => {
-      const status = response.headersSent ? String(response.statusCode) : 'lost'
+      const isUpgraded = request.ws && !response.headersSent
+      const status = response.headersSent
+        ? String(response.statusCode)
+        : isUpgraded
+          ? '101'
+          : 'lost'
       requests.add([method, route, status])
       if (stream === undefined) seconds.observe((performance.now() - since) / 1000, [route])
     })

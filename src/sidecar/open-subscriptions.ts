@@ -20,10 +20,22 @@ export type RegistrationOptions = Pick<
 /** What a client may say of a work group that it takes part in. */
 export interface GroupOptions extends RegistrationOptions, Pick<SubscribeOptions, 'onPartition'> {}
 
+/**
+ * Who has one open. `stream`, `socket`: one connection. `webhook`: it is pushed. `pull`: opened by pulls, for anyone. A
+ * socket takes over from another one, which may be a connection that is gone and does not know it yet.
+ */
+export type Owner = 'stream' | 'socket' | 'webhook' | 'pull'
+
+/** What is to be opened for one connection. */
+export interface Taking<Options = RegistrationOptions> {
+  readonly filter: string | undefined
+  readonly options: Options
+  readonly owner: Exclude<Owner, 'pull'>
+}
+
 interface Open {
   readonly subscription: Subscription
-  /** `stream`: one event stream owns it. `webhook`: it is pushed. `pull`: opened by pulls, for anyone. */
-  readonly owner: 'stream' | 'webhook' | 'pull'
+  readonly owner: Owner
   /** The end of the queue of pulls: they are answered in the order they came. */
   turn: Promise<unknown>
   pulling: number
@@ -99,34 +111,30 @@ export class OpenSubscriptions {
     await this.#node.deleteSubscription(name)
   }
 
-  /** Opens one for an event stream; it stays until `release`. Throws ERR_SUBSCRIPTION_IN_USE. */
-  async take(
-    name: string,
-    filter: string | undefined,
-    options: RegistrationOptions
-  ): Promise<Subscription> {
-    await this.#free(name)
+  /** Opens one for a connection; it stays until `release`. Throws ERR_SUBSCRIPTION_IN_USE. */
+  async take(name: string, { filter, options, owner }: Taking): Promise<Subscription> {
+    await this.#free(name, owner)
     const start = (): Promise<Subscription> => this.#startDurable(name, filter, options)
-    return (await this.#begin(name, start, 'stream')).subscription
+    return (await this.#begin(name, start, owner)).subscription
   }
 
   /**
    * Opens a registered one that is pushed to a webhook, until `release`: how long a message may be in hand is the
    * pusher's to say. Throws ERR_SUBSCRIPTION_IN_USE, ERR_SUBSCRIPTION_UNKNOWN.
    */
-  async takeForWebhook(name: string): Promise<Subscription> {
-    await this.#free(name)
-    const start = (): Promise<Subscription> =>
-      this.#startDurable(name, undefined, { ackTimeoutMs: Number.MAX_SAFE_INTEGER })
-    return (await this.#begin(name, start, 'webhook')).subscription
+  takeForWebhook(name: string): Promise<Subscription> {
+    const options = { ackTimeoutMs: Number.MAX_SAFE_INTEGER }
+    return this.take(name, { filter: undefined, options, owner: 'webhook' })
   }
 
-  /** Takes part in a work group for an event stream, until `release`. Throws ERR_SUBSCRIPTION_IN_USE. */
-  async join(name: string, filter: string, options: GroupOptions): Promise<Subscription> {
-    await this.#opening.get(name)?.catch(() => {})
-    if (this.#open.has(name)) throw this.#inUse(name)
+  /** Takes part in a work group for a connection, until `release`. Throws ERR_SUBSCRIPTION_IN_USE. */
+  async join(
+    name: string,
+    { filter = '', options, owner }: Taking<GroupOptions>
+  ): Promise<Subscription> {
+    await this.#free(name, owner)
     const start = (): Promise<Subscription> => this.#start(filter, { ...options, group: name })
-    return (await this.#begin(name, start, 'stream')).subscription
+    return (await this.#begin(name, start, owner)).subscription
   }
 
   /** Ends one that was taken; what is not acknowledged is given back. */
@@ -239,13 +247,15 @@ export class OpenSubscriptions {
     return (await this.#node.subscriptions()).find((status) => status.durable === name)
   }
 
-  /** Closes what pulls have left open. Throws ERR_SUBSCRIPTION_IN_USE. */
-  async #free(name: string): Promise<void> {
+  /** Closes what pulls have left open, and what a socket may take over. Throws ERR_SUBSCRIPTION_IN_USE. */
+  async #free(name: string, owner: Owner): Promise<void> {
     await this.#opening.get(name)?.catch(() => {})
     const open = this.#open.get(name)
     if (open === undefined) return
-    const idle = open.owner === 'pull' && open.pulling === 0
-    if (!idle || open.subscription.status().inFlight > 0) throw this.#inUse(name)
+    const isTakenOver = owner === 'socket' && open.owner === 'socket'
+    const isIdle =
+      open.owner === 'pull' && open.pulling === 0 && open.subscription.status().inFlight === 0
+    if (!isTakenOver && !isIdle) throw this.#inUse(name)
     await this.#close(name)
   }
 

@@ -8,5 +8,5 @@ export interface RouteConfig {
   /** The answer may be under way, or even end, before the request does. */
   readonly isDuplex?: boolean
   /** It lasts as long as somebody listens: the kind of stream that is counted. */
-  readonly stream?: 'events' | 'bytes'
+  readonly stream?: 'events' | 'bytes' | 'websocket'
 }

@@ -36,6 +36,7 @@ import { WebhookServices } from './webhook-services.ts'
 import { WebhookFile } from './webhooks/webhook-file.ts'
 import type { RetryTimes } from './webhooks/push-session.ts'
 import { Webhooks } from './webhooks/webhooks.ts'
+import { UpgradableMessage, addWebsocketRoute, withBearer } from './websocket/websocket-route.ts'
 
 export interface SidecarComponents {
   readonly node: SkeinNode
@@ -161,7 +162,10 @@ function addGuards(app: FastifyInstance, access: Access, draining: AbortSignal):
     const kind = config?.access ?? 'token'
     if (kind === 'anyone') return undefined
     const preflight = request.method === 'OPTIONS'
-    access.check(request.headers, preflight ? 'preflight' : kind === 'page' ? 'page' : 'call')
+    access.check(
+      withBearer(request.headers),
+      preflight ? 'preflight' : kind === 'page' ? 'page' : 'call'
+    )
     const origin = access.allowedOrigin(request.headers)
     if (origin === undefined) return undefined
     reply.header('access-control-allow-origin', origin).header('vary', 'origin')
@@ -226,6 +230,10 @@ class HttpSidecar implements Sidecar {
     addServiceRoutes(this.#api, { services: this.#services })
     addStreamRoutes(this.#api, { node, signal: draining })
     addSubscribeRoute(this.#api, { node, logger, subscriptions, signal: draining })
+    addWebsocketRoute(
+      { app: this.#app, api: this.#api },
+      { node, logger, figures, connections: this.#connections, subscriptions, draining }
+    )
     addSubscriptionRoutes(this.#api, { node, subscriptions, webhooks })
     addPullRoutes(this.#api, { subscriptions, draining })
     addGroupRoutes(this.#api, { node })
@@ -285,7 +293,11 @@ class HttpSidecar implements Sidecar {
 
   #build(): FastifyInstance {
     const app = fastify({
-      http: { headersTimeout: LIMITS.httpHeadersTimeoutMs, maxHeaderSize: LIMITS.httpHeaderBytes },
+      http: {
+        headersTimeout: LIMITS.httpHeadersTimeoutMs,
+        maxHeaderSize: LIMITS.httpHeaderBytes,
+        IncomingMessage: UpgradableMessage
+      },
       // A request that streams lines may last for days; readBody has its own deadline.
       requestTimeout: 0,
       keepAliveTimeout: 72_000,

@@ -19,10 +19,10 @@ import { events, route } from './api/route.ts'
 import { cloudEventSchema } from './api/shapes.ts'
 import type { DataEncoding } from './cloud-event.ts'
 import { EventStream, eventText } from './event-stream.ts'
-import type { GroupOptions, OpenSubscriptions } from './open-subscriptions.ts'
+import type { OpenSubscriptions } from './open-subscriptions.ts'
 import { errorOfRequest } from './problem.ts'
-import { optionError } from './query.ts'
 import { goneSignal } from './waiting.ts'
+import { type WantedSubscription, assertTogether, openFor } from './wanted-subscription.ts'
 
 export interface SubscribeComponents {
   readonly node: SkeinNode
@@ -89,34 +89,9 @@ const subscribe = route({
 type Query = ValuesOf<typeof PARAMETERS>
 
 /** A request for an event stream. */
-interface StreamRequest extends Pick<Query, 'filter' | 'durable' | 'group'> {
-  readonly options: GroupOptions
+interface StreamRequest extends WantedSubscription {
   readonly encoding: DataEncoding
   readonly acknowledge: boolean
-}
-
-/** Throws ERR_OPTIONS where parameters do not go together. */
-function assertTogether(query: Query): void {
-  const { durable, group } = query
-  const isKept = durable !== undefined || group !== undefined
-  if (durable !== undefined && group !== undefined) {
-    throw optionError('group', 'a group is durable by itself; leave durable=<name> out.')
-  }
-  if (!isKept && query.ack === 'manual') {
-    throw optionError(
-      'ack',
-      'only a durable subscription or a group can be acknowledged; add durable=<name> or group=<name>.'
-    )
-  }
-  if (!isKept && query.onGap !== undefined) {
-    throw optionError('onGap', 'only a durable subscription waits at gaps; add durable=<name>.')
-  }
-  if (group === undefined && query.onPartition !== undefined) {
-    throw optionError('onPartition', 'only a group has parts; add group=<name>.')
-  }
-  if (durable === undefined && query.filter === undefined) {
-    throw optionError('filter', 'is missing; add filter=<topic filter>, like filter=orders/%23.')
-  }
 }
 
 /** `lastEventId` says where a stream broke off; a durable one knows by itself. */
@@ -133,30 +108,6 @@ function streamRequestOf(query: Query, lastEventId = ''): StreamRequest {
     encoding: data,
     acknowledge: isKept && ack === 'auto'
   }
-}
-
-async function openFor(
-  wanted: StreamRequest,
-  components: SubscribeComponents
-): Promise<{ subscription: Subscription; close: () => Promise<void> }> {
-  const { durable, filter, group, options } = wanted
-  const { subscriptions } = components
-  if (durable !== undefined) {
-    const subscription = await subscriptions.take(durable, filter, options)
-    return { subscription, close: () => subscriptions.release(durable, subscription) }
-  }
-  if (group !== undefined) {
-    const subscription = await subscriptions.join(group, filter ?? '', options)
-    return { subscription, close: () => subscriptions.release(group, subscription) }
-  }
-  const subscription = components.node.subscribe(filter ?? '', options)
-  try {
-    await subscription.ready
-  } catch (error) {
-    await subscription.stop()
-    throw error
-  }
-  return { subscription, close: () => subscription.stop() }
 }
 
 /** Sends the head of an event stream; from here on the response is written by hand. */
@@ -180,7 +131,7 @@ export function addSubscribeRoute(api: Api, components: SubscribeComponents): vo
   api.add(subscribe, async ({ headers, query, reply }) => {
     const wanted = streamRequestOf(query, headers.lastEventId)
     const gone = goneSignal(reply.raw)
-    const { subscription, close } = await openFor(wanted, components)
+    const { subscription, close } = await openFor(wanted, components, 'stream')
     const signal = AbortSignal.any([components.signal, gone])
     beginStream(reply, subscription)
     const stream = new EventStream(

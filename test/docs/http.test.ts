@@ -4,6 +4,8 @@ import { silentLogger } from '../../src/core/logger.ts'
 import type { SkeinNode } from '../../src/node/contract.ts'
 import { EVENT_ATTRIBUTES } from '../../src/sidecar/cloud-event.ts'
 import { createSidecar } from '../../src/sidecar/server.ts'
+import { commandSchemas } from '../../src/sidecar/websocket/commands.ts'
+import { pushSchemas } from '../../src/sidecar/websocket/pushes.ts'
 import { codesOf, pageOf, rowsOf, sectionOf } from './tables.ts'
 
 const registered: string[] = []
@@ -44,6 +46,13 @@ describe('docs: HTTP', () => {
       ([route = '']) => codesOf(route)[0] ?? ''
     )
     expect(listed.toSorted()).toEqual(registered.toSorted())
+  })
+
+  it('lists every command and push of the WebSocket', () => {
+    const rows = rowsOf(sectionOf(page, '## WebSocket'))
+    const listed = rows.map(([name = '']) => codesOf(name)[0] ?? '').filter((name) => name !== '')
+    const there = [...Object.keys(commandSchemas), ...Object.keys(pushSchemas)]
+    expect(listed.toSorted()).toEqual(there.toSorted())
   })
 
   it('lists every attribute of an event', () => {

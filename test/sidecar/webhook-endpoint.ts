@@ -81,7 +81,7 @@ export async function endpoint(): Promise<Endpoint> {
   return self
 }
 
-const TOKEN = 'token-of-the-tests'
+export const TOKEN = 'token-of-the-tests'
 /** Tests do not wait for what people wait for. */
 const RETRY = { minMs: 20, maxMs: 60 }
 

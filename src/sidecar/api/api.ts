@@ -51,6 +51,11 @@ export class Api {
     return this.#routes
   }
 
+  /** Tells of a route that is answered elsewhere. */
+  declare(route: Route): void {
+    this.#routes.push(route)
+  }
+
   /** The methods that a path takes; empty where there is no such path. */
   methodsOf(path: string): readonly string[] {
     return this.#routes.filter(({ pattern }) => pattern.test(path)).map(({ method }) => method)
