@@ -201,6 +201,8 @@ export const LIMITS = {
   mqttHeadBytes: 8 * KIB,
   /** Topic filters of one MQTT client: each is a subscription of the node. */
   mqttFilters: 1024,
+  /** Topic filters of all persistent MQTT sessions of a node: clients that never return leave theirs behind. */
+  mqttKeptFilters: 16_384,
   /** QoS 1 and 2 messages sent to one MQTT client that it has not acknowledged; the rest waits on disk. */
   mqttInFlight: 128,
   /** QoS 2 messages of one MQTT client between PUBLISH and PUBREL; above it the connection is closed. */

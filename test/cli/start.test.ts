@@ -18,14 +18,16 @@ describe('cli start', () => {
   })
 
   it('start: tells where it is, serves until SIGTERM, and cleans up', async () => {
-    const node = await startNode(['--name', 'one', '--mesh', 'shop'])
+    const node = await startNode(['--name', 'one', '--mesh', 'shop', '--mqtt', '127.0.0.1:0'])
     const { ready } = node
-    expect(ready).toMatchObject({ name: 'one', mesh: 'shop', mqtt: null })
+    expect(ready).toMatchObject({ name: 'one', mesh: 'shop' })
+    expect(ready.mqtt).toMatch(/^127\.0\.0\.1:\d+$/)
     expect(ready.listen[0]).toMatch(/^\/ip4\/127\.0\.0\.1\/tcp\/\d+\/p2p\//)
     const file = join(ready.dataDir, 'api.json')
     expect((await stat(file)).mode & 0o777).toBe(0o600)
     const api = JSON.parse(await readFile(file, 'utf8'))
-    expect(api).toEqual({ url: ready.api, mqtt: null, token: api.token, pid: node.child.pid })
+    const { api: url, mqtt } = ready
+    expect(api).toEqual({ url, mqtt, token: api.token, pid: node.child.pid })
     const at = ['--data-dir', ready.dataDir]
     expect((await run(['pub', 'orders/new', 'hello', ...at])).code).toBe(0)
     const sub = await run(['sub', 'orders/#', '--from', 'earliest', '--raw', '--count', '1', ...at])

@@ -110,6 +110,27 @@ describe('mqtt: retained messages', () => {
     })
   })
 
+  it('from before a subscription come with the flag when its node hears of them later', async () => {
+    const a = await mqttNode({ name: 'a' })
+    const pub = await connected(a)
+    await pub.client.publishAsync('state/door', 'open', { qos: 1, retain: true })
+    const b = await mqttNode({ name: 'b' })
+    const sub = await connected(b)
+    await sub.client.subscribeAsync('state/#', { qos: 1 })
+    await mqttNode({
+      name: 'c',
+      join: [...a.node.status().addresses, ...b.node.status().addresses]
+    })
+    await until(() => sub.packets.length > 0)
+    await until(() => b.node.peers().some(({ connected: isConnected }) => isConnected))
+    await pub.client.publishAsync('state/door', 'shut', { qos: 1, retain: true })
+    await until(() => sub.packets.length === 2)
+    expect(sub.packets.map(({ payload, retain }) => [payload.toString(), retain])).toEqual([
+      ['open', true],
+      ['shut', false]
+    ])
+  })
+
   it('are cleared by an empty one, and come again at each SUBSCRIBE', async () => {
     const { url } = await mqttNode()
     const { client, packets } = await connected({ url })

@@ -130,7 +130,7 @@ function listenTo(broker: Aedes, { figures, logger, sessions }: BrokerComponents
   broker.on('subscribe', (subscriptions, client) => {
     for (const { qos, topic } of subscriptions) {
       // Not those that were refused.
-      if (Number(qos) <= 2) void sessions.begin(client, { filter: topic, qos: qos as Qos })
+      if (Number(qos) <= 2) sessions.begin(client, topic)
     }
   })
   broker.on('unsubscribe', (filters, client) => {

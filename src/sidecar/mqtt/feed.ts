@@ -39,6 +39,7 @@ export class Feed {
   readonly name: string | undefined
   readonly #init: FeedInit
   readonly #stopping = new AbortController()
+  #retained: AbortController | undefined
   #running: Promise<void> | undefined
 
   constructor(init: FeedInit) {
@@ -54,6 +55,13 @@ export class Feed {
 
   get isStopped(): boolean {
     return this.#stopping.signal.aborted
+  }
+
+  /** Last values are to be sent; the signal says until when. Ends what was begun so before. */
+  beginRetained(): AbortSignal {
+    this.#retained?.abort()
+    this.#retained = new AbortController()
+    return AbortSignal.any([this.#retained.signal, this.#stopping.signal])
   }
 
   /** Begins, once. */

@@ -45,24 +45,24 @@ export class MqttPersistence {
   // ---- to the client ----
 
   /** What the client is to be told to forget; what it has not got comes by its subscriptions. */
-  outgoingStream(client: ClientId): Readable {
+  outgoingStream(client: Client): Readable {
     const released = this.#components.sessions.of(client)?.unacknowledged.released() ?? []
     return Readable.from(released.map((messageId) => ({ cmd: 'pubrel', messageId })))
   }
 
-  async outgoingUpdate(client: ClientId, { cmd, messageId }: Acknowledged): Promise<void> {
+  async outgoingUpdate(client: Client, { cmd, messageId }: Acknowledged): Promise<void> {
     if (cmd !== 'pubrel' || messageId === undefined) return
     this.#components.sessions.of(client)?.unacknowledged.received(messageId)
   }
 
-  async outgoingClearMessageId(client: ClientId, { messageId }: Acknowledged): Promise<void> {
+  async outgoingClearMessageId(client: Client, { messageId }: Acknowledged): Promise<void> {
     if (messageId === undefined) return
     this.#components.sessions.of(client)?.unacknowledged.complete(messageId)
   }
 
   // ---- from the client ----
 
-  async incomingGetPacket(client: ClientId, { messageId = 0 }: Acknowledged): Promise<object> {
+  async incomingGetPacket(client: Client, { messageId = 0 }: Acknowledged): Promise<object> {
     const stored = this.#components.sessions.of(client)?.incoming.get(messageId)
     if (stored === undefined) throw new Error('no such packet')
     await stored
@@ -89,7 +89,7 @@ export class MqttPersistence {
     }
   }
 
-  async incomingDelPacket(client: ClientId, { messageId = 0 }: Acknowledged): Promise<void> {
+  async incomingDelPacket(client: Client, { messageId = 0 }: Acknowledged): Promise<void> {
     this.#components.sessions.of(client)?.incoming.delete(messageId)
   }
 

@@ -40,6 +40,13 @@ export function nameOf(clientId: string, filter: string, qos: Qos): string {
 export class KeptFilters {
   readonly #byPrefix = new Map<string, Map<string, KeptFilter>>()
 
+  /** Filters of all sessions. */
+  get size(): number {
+    let size = 0
+    for (const filters of this.#byPrefix.values()) size += filters.size
+    return size
+  }
+
   /** Reads what the node has registered. */
   async load(node: Pick<SkeinNode, 'subscriptions'>): Promise<void> {
     for (const { durable, filter } of await node.subscriptions()) {

@@ -1,11 +1,10 @@
 import { isSkeinError } from '../../core/errors.ts'
-import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { Message, SkeinNode } from '../../node/contract.ts'
 import { type Feed, type FeedTarget, qosOf } from './feed.ts'
 import type { MqttFigures } from './metrics.ts'
 import type { Outlet } from './outlet.ts'
-import { retainedOf, retainedTopic } from './retained.ts'
+import { lastValues, retainedTopic } from './retained.ts'
 import type { Qos } from './session-names.ts'
 import { Unacknowledged } from './unacknowledged.ts'
 
@@ -126,13 +125,16 @@ export class Session implements FeedTarget {
     this.#send({ ...outgoing, dup }, admission.packetId)
   }
 
-  /** Sends the last values of a filter's topics, with the retain flag. */
-  async sendRetained(filter: string, granted: Qos): Promise<void> {
-    const stop = new AbortController()
-    const { node } = this.#components
-    for await (const message of retainedOf(node, filter)) {
-      if (!(await this.room(stop.signal))) return
-      const qos = Math.min(qosOf(message), granted) as Qos
+  /**
+   * Sends the last values of a filter's topics, with the retain flag, and begins with its messages when those are
+   * sent that are here. Resolves when the feed, or the next call for it, ends this.
+   */
+  async sendRetained(filter: string, feed: Feed): Promise<void> {
+    const signal = feed.beginRetained()
+    const onCaughtUp = (): void => feed.start(this)
+    for await (const message of lastValues(this.#components.node, { filter, signal, onCaughtUp })) {
+      if (!(await this.room(signal))) return
+      const qos = Math.min(qosOf(message), feed.qos) as Qos
       const { payload } = message
       const outgoing = { topic: retainedTopic(message), payload, qos, retain: true, dup: false }
       if (qos === 0) {
@@ -167,9 +169,4 @@ export class Session implements FeedTarget {
   #wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve()
   }
-}
-
-/** So many filters one client may have. */
-export function hasFilterRoom({ feeds }: Session): boolean {
-  return feeds.size < LIMITS.mqttFilters
 }

@@ -6,7 +6,8 @@ import type { SkeinNode, Subscription } from '../../node/contract.ts'
 import { Feed } from './feed.ts'
 import type { MqttFigures } from './metrics.ts'
 import { Outlet } from './outlet.ts'
-import { Session, hasFilterRoom } from './session.ts'
+import type { Source } from './publisher.ts'
+import { Session } from './session.ts'
 import { type KeptFilter, KeptFilters, type Qos, nameOf } from './session-names.ts'
 import { SharedGroups, parseShare } from './shared-groups.ts'
 
@@ -62,8 +63,9 @@ export class Sessions {
   }
 
   /** Of a client that has entered and not left. */
-  of(client: Pick<Client, 'id'>): Session | undefined {
-    return this.#owners.get(client.id)?.session
+  of(client: Source): Session | undefined {
+    const owner = this.#owners.get(client.id)
+    return owner?.client === client ? owner.session : undefined
   }
 
   /** Gives a client its session. A connection that has it now is closed, and waited for. */
@@ -100,7 +102,7 @@ export class Sessions {
 
   /** The filters that a session has, before its client asks for any. */
   filtersOf(client: Pick<Client, 'id'>): AskedFilter[] {
-    const groups = this.of(client)?.groups ?? new Map<string, Qos>()
+    const groups = this.#owners.get(client.id)?.session.groups ?? new Map<string, Qos>()
     return [
       ...this.#kept.of(client.id).map(({ filter, qos }) => ({ filter, qos })),
       ...[...groups].map(([filter, qos]) => ({ filter, qos }))
@@ -112,6 +114,7 @@ export class Sessions {
     const session = this.of(client)
     if (session === undefined) return
     for (const asked of this.filtersOf(client)) {
+      if (session.outlet === undefined) return
       await session.inTurn(asked.filter, () => this.#feed(session, asked))
       session.feeds.get(asked.filter)?.start(session)
     }
@@ -124,29 +127,35 @@ export class Sessions {
   async subscribe(client: Client, asked: AskedFilter): Promise<boolean> {
     const session = this.of(client)
     if (session === undefined) return false
+    const { logger } = this.#components
+    const fields = { client: client.id, filter: asked.filter }
     try {
-      if (!session.feeds.has(asked.filter) && !hasFilterRoom(session)) return false
+      const isNew = !session.feeds.has(asked.filter)
+      if (isNew && !this.#hasRoom(session)) {
+        logger.warn(fields, 'an MQTT client, or all together, have as many filters as they may')
+        return false
+      }
       await session.inTurn(asked.filter, () => this.#feed(session, asked))
       return true
     } catch (error) {
       if (isSkeinError(error, 'ERR_STOPPED')) throw error
-      const fields = { err: error, client: client.id, filter: asked.filter }
-      this.#components.logger.warn(fields, 'a subscription of an MQTT client was refused')
+      logger.warn({ ...fields, err: error }, 'a subscription of an MQTT client was refused')
       return false
     }
   }
 
   /** The client knows that it is subscribed: last values first, then what comes. */
-  async begin(client: Client, { filter, qos }: AskedFilter): Promise<void> {
+  begin(client: Client, filter: string): void {
     const session = this.of(client)
     const feed = session?.feeds.get(filter)
     if (session === undefined || feed === undefined) return
-    try {
-      if (!filter.startsWith('$')) await session.sendRetained(filter, qos)
-    } catch (error) {
-      this.#failed(session, filter, error)
+    if (filter.startsWith('$')) {
+      feed.start(session)
+      return
     }
-    feed.start(session)
+    session.sendRetained(filter, feed).catch((error: unknown) => {
+      if (!feed.isStopped) this.#failed(session, filter, error)
+    })
   }
 
   /** Forgets topic filters of a client, with what waits for it. */
@@ -175,6 +184,12 @@ export class Sessions {
   /** Resolves when all connections are gone. */
   async left(): Promise<void> {
     await Promise.all([...this.#owners.values()].map(({ left }) => left))
+  }
+
+  /** For one filter more. */
+  #hasRoom({ feeds, isPersistent }: Session): boolean {
+    if (feeds.size >= LIMITS.mqttFilters) return false
+    return !isPersistent || this.#kept.size < LIMITS.mqttKeptFilters
   }
 
   #sessionOf(client: Client): Session {
