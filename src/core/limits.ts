@@ -147,6 +147,14 @@ export const LIMITS = {
   sseCommentMs: 15_000,
   /** Bytes formatted for one event stream at once: bounds its memory, amortises its socket writes. */
   sseBatchBytes: 512 * KIB,
+  /** The same where many streams share `eventStreamsBytes`: a write of this size costs hardly more than a smaller one. */
+  sseBatchLeastBytes: 16 * KIB,
+  /** Bytes formatted for all event streams and not yet taken by slow readers, give or take the least of each. */
+  eventStreamsBytes: 64 * MIB,
+  /** Events kept as text for the streams that are next to send them, with the records they are parts of. */
+  eventTextsBytes: 8 * MIB,
+  /** An event stream whose reader has taken nothing for so long is cut, ms: it can resume where it was. */
+  sseStallMs: 300_000,
   /** Messages taken by one pull. */
   pullMessages: 1024,
   /** How long one pull may wait, ms: below the idle timeout of common proxies. */

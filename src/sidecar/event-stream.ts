@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http'
 import type { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Gap, Message, Subscription } from '../node/contract.ts'
-import { cloudEventJson } from './cloud-event.ts'
 import type { DataEncoding } from './cloud-event.ts'
+import type { EventSharing } from './event-sharing.ts'
 import { problemOf } from './problem.ts'
 
 export interface EventStreamComponents {
@@ -12,6 +12,7 @@ export interface EventStreamComponents {
   readonly response: ServerResponse
   /** Ends the stream: the client went away, or the node stops. */
   readonly signal: AbortSignal
+  readonly sharing: EventSharing
 }
 
 export interface EventStreamInit {
@@ -33,6 +34,7 @@ export class EventStream {
   readonly #subscription: Subscription
   readonly #response: ServerResponse
   readonly #signal: AbortSignal
+  readonly #sharing: EventSharing
   readonly #encoding: DataEncoding
   readonly #acknowledge: boolean
   /** Running mean of an event's length, from which the size of the next batch follows. */
@@ -44,6 +46,7 @@ export class EventStream {
     this.#subscription = components.subscription
     this.#response = components.response
     this.#signal = components.signal
+    this.#sharing = components.sharing
     this.#encoding = init.encoding
     this.#acknowledge = init.acknowledge
   }
@@ -52,6 +55,7 @@ export class EventStream {
   async run(toError: (error: unknown) => SkeinError): Promise<void> {
     const { events } = this.#subscription
     const release = [
+      this.#sharing.enter(),
       events.on('gap', (gap) => this.#writeGap(gap)),
       events.on('stalled', (gap) => this.#writeGap(gap)),
       events.on('end', ({ error }) => {
@@ -73,7 +77,7 @@ export class EventStream {
 
   async #copy(): Promise<void> {
     while (!this.#ended && !this.#signal.aborted) {
-      const max = Math.floor(LIMITS.sseBatchBytes / this.#eventLength)
+      const max = Math.floor(this.#sharing.batchBytes / this.#eventLength)
       const count = Math.min(Math.max(max, 1), LIMITS.pullMessages)
       const messages = await this.#subscription.pull(count, LIMITS.sseCommentMs, this.#signal)
       if (this.#signal.aborted) return
@@ -85,7 +89,7 @@ export class EventStream {
   #writeMessages(messages: readonly Message[]): Promise<void> | undefined {
     let text = ''
     for (const message of messages) {
-      text += `id: ${message.cursor}\nevent: message\ndata: ${cloudEventJson(message, this.#encoding)}\n\n`
+      text += `id: ${message.cursor}\nevent: message\ndata: ${this.#sharing.jsonOf(message, this.#encoding)}\n\n`
     }
     this.#eventLength = (this.#eventLength + text.length / messages.length) / 2
     return this.#writeAll(text, this.#acknowledge ? messages : [])
@@ -117,7 +121,9 @@ export class EventStream {
   #drained(): Promise<void> {
     if (this.#signal.aborted) return Promise.resolve()
     return new Promise((resolve) => {
+      const stalled = setTimeout(() => this.#response.destroy(), LIMITS.sseStallMs)
       const done = (): void => {
+        clearTimeout(stalled)
         this.#response.off('drain', done)
         this.#signal.removeEventListener('abort', done)
         resolve()

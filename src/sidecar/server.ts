@@ -13,6 +13,7 @@ import type { Route } from './api/route.ts'
 import { createAccess, isLoopback } from './access.ts'
 import type { Access } from './access.ts'
 import { Connections } from './connections.ts'
+import { EventSharing } from './event-sharing.ts'
 import { Figures } from './figures.ts'
 import { addHttpFigures } from './http-figures.ts'
 import { addDashboardRoutes } from './dashboard-routes.ts'
@@ -214,6 +215,7 @@ class HttpSidecar implements Sidecar {
     // Every request listens to them.
     setMaxListeners(0, signal, draining)
     const subscriptions = this.#subscriptions
+    const sharing = new EventSharing()
     const figures = components.figures ?? new Figures()
     addHttpFigures(this.#app, { connections: this.#connections, figures })
     const file = new WebhookFile(() => node.status().dataDir)
@@ -229,7 +231,7 @@ class HttpSidecar implements Sidecar {
     addRequestRoute(this.#api, { node, signal })
     addServiceRoutes(this.#api, { services: this.#services })
     addStreamRoutes(this.#api, { node, signal: draining })
-    addSubscribeRoute(this.#api, { node, logger, subscriptions, signal: draining })
+    addSubscribeRoute(this.#api, { node, logger, subscriptions, sharing, signal: draining })
     addWebsocketRoute(
       { app: this.#app, api: this.#api },
       { node, logger, figures, connections: this.#connections, subscriptions, draining }

@@ -18,6 +18,7 @@ import {
 import { events, route } from './api/route.ts'
 import { cloudEventSchema } from './api/shapes.ts'
 import type { DataEncoding } from './cloud-event.ts'
+import type { EventSharing } from './event-sharing.ts'
 import { EventStream, eventText } from './event-stream.ts'
 import type { OpenSubscriptions } from './open-subscriptions.ts'
 import { errorOfRequest } from './problem.ts'
@@ -28,6 +29,7 @@ export interface SubscribeComponents {
   readonly node: SkeinNode
   readonly logger: Logger
   readonly subscriptions: OpenSubscriptions
+  readonly sharing: EventSharing
   readonly signal: AbortSignal
 }
 
@@ -135,7 +137,7 @@ export function addSubscribeRoute(api: Api, components: SubscribeComponents): vo
     const signal = AbortSignal.any([components.signal, gone])
     beginStream(reply, subscription)
     const stream = new EventStream(
-      { subscription, response: reply.raw, signal },
+      { subscription, response: reply.raw, sharing: components.sharing, signal },
       { encoding: wanted.encoding, acknowledge: wanted.acknowledge }
     )
     try {
