@@ -17,6 +17,20 @@ export interface EventMessage {
   readonly payload: Uint8Array
 }
 
+/** Attributes that an event has where it does not say them. */
+export type EventDefaults = Readonly<Record<string, string | undefined>>
+
+function withDefaults(
+  attributes: readonly (readonly [string, string])[],
+  defaults: EventDefaults
+): readonly (readonly [string, string])[] {
+  const given = new Set(attributes.map(([name]) => name))
+  const added = Object.entries(defaults).flatMap(([name, value]) =>
+    value === undefined || given.has(name) ? [] : [[name, value] as const]
+  )
+  return added.length === 0 ? attributes : [...attributes, ...added]
+}
+
 /** Do the headers of a request carry a CloudEvent in binary mode? */
 export function hasEventHeaders(headers: IncomingHttpHeaders): boolean {
   for (const name in headers) if (name.startsWith(PREFIX)) return true
@@ -27,7 +41,10 @@ export function hasEventHeaders(headers: IncomingHttpHeaders): boolean {
  * Reads a CloudEvent in binary mode: `ce-*` headers are its attributes, the body is its data. Throws ERR_OPTIONS
  * naming an attribute.
  */
-export function readBinaryEvent(headers: IncomingHttpHeaders): EventOptions {
+export function readBinaryEvent(
+  headers: IncomingHttpHeaders,
+  defaults: EventDefaults = {}
+): EventOptions {
   const attributes: [string, string][] = []
   for (const [header, value] of Object.entries(headers)) {
     if (!header.startsWith(PREFIX) || typeof value !== 'string') continue
@@ -39,13 +56,13 @@ export function readBinaryEvent(headers: IncomingHttpHeaders): EventOptions {
   }
   const contentType = saidContentType(headers['content-type'], true)
   if (contentType !== undefined) attributes.push(['datacontenttype', contentType])
-  return eventOptions(attributes, Date.now())
+  return eventOptions(withDefaults(attributes, defaults), Date.now())
 }
 
 /** Reads one CloudEvent in JSON. Throws ERR_OPTIONS naming an attribute, `data`, or `body`. */
-export function readJsonEvent(body: Buffer): EventMessage {
+export function readJsonEvent(body: Buffer, defaults: EventDefaults = {}): EventMessage {
   const text = jsonText(body)
-  return eventOf(parse(text), text)
+  return eventOf(parse(text), text, defaults)
 }
 
 /**
@@ -59,7 +76,7 @@ export function readJsonBatch<Taken>(body: Buffer, take: (event: EventMessage) =
   const texts = jsonElements(text)
   return batch.map((event: unknown, index) => {
     try {
-      return take(eventOf(event, texts[index] ?? ''))
+      return take(eventOf(event, texts[index] ?? '', {}))
     } catch (error) {
       if (!isSkeinError(error)) throw error
       throw new SkeinError(error.code, `Event ${index}: ${error.message}`, {
@@ -71,7 +88,7 @@ export function readJsonBatch<Taken>(body: Buffer, take: (event: EventMessage) =
 }
 
 /** `text` is how the event was written. */
-function eventOf(event: unknown, text: string): EventMessage {
+function eventOf(event: unknown, text: string, defaults: EventDefaults): EventMessage {
   if (typeof event !== 'object' || event === null || Array.isArray(event)) {
     throw optionError('body', 'a CloudEvent is a JSON object.')
   }
@@ -81,7 +98,7 @@ function eventOf(event: unknown, text: string): EventMessage {
     if (value === null || name === 'data' || name === 'data_base64') continue
     attributes.push([name, textOf(name, value)])
   }
-  const options = eventOptions(attributes, Date.now())
+  const options = eventOptions(withDefaults(attributes, defaults), Date.now())
   return dataOf(event as Readonly<Record<string, unknown>>, options, text)
 }
 

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import type { IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { fastify } from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -16,6 +17,7 @@ import { Connections } from './connections.ts'
 import { EventSharing } from './event-sharing.ts'
 import { Figures } from './figures.ts'
 import { addHttpFigures } from './http-figures.ts'
+import { addDaprRoute } from './dapr-route.ts'
 import { addDashboardRoutes } from './dashboard-routes.ts'
 import { addDeadLetterRoutes } from './dead-letter-routes.ts'
 import { OpenSubscriptions } from './open-subscriptions.ts'
@@ -153,6 +155,13 @@ function limitRest(request: FastifyRequest): void {
   raw.once('end', () => clearTimeout(timer))
 }
 
+/** The headers of a request, whose token may stand in one of another name. */
+function withToken(headers: IncomingHttpHeaders, name: string | undefined): IncomingHttpHeaders {
+  const token = name === undefined ? undefined : headers[name]
+  if (typeof token !== 'string' || headers.authorization !== undefined) return headers
+  return { ...headers, authorization: `Bearer ${token}` }
+}
+
 function addGuards(app: FastifyInstance, access: Access, draining: AbortSignal): void {
   app.addHook('onRequest', async (request, reply) => {
     const path = pathOf(request.raw.url ?? '')
@@ -164,7 +173,7 @@ function addGuards(app: FastifyInstance, access: Access, draining: AbortSignal):
     if (kind === 'anyone') return undefined
     const preflight = request.method === 'OPTIONS'
     access.check(
-      withBearer(request.headers),
+      withBearer(withToken(request.headers, config?.tokenHeader)),
       preflight ? 'preflight' : kind === 'page' ? 'page' : 'call'
     )
     const origin = access.allowedOrigin(request.headers)
@@ -227,6 +236,7 @@ class HttpSidecar implements Sidecar {
     this.#webhooks = webhooks
     addGuards(this.#app, createAccess({ ...init, allowHosts: this.#hosts() }), draining)
     addPublishRoutes(this.#api, { node, signal, draining })
+    addDaprRoute(this.#api, { node, signal })
     addSendRoutes(this.#api, { node, signal, draining })
     addRequestRoute(this.#api, { node, signal })
     addServiceRoutes(this.#api, { services: this.#services })

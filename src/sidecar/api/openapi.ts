@@ -33,19 +33,25 @@ export function openApiOf(routes: readonly Route[], version: string): JsonSchema
     paths,
     components: {
       schemas: schemas.components,
-      securitySchemes: {
-        token: {
-          type: 'http',
-          scheme: 'bearer',
-          description: "The token stands in api.json of the node's data directory."
-        }
-      }
+      securitySchemes: securityOf(routes)
     }
   }
 }
 
+function securityOf(routes: readonly Route[]): JsonSchema {
+  const headers = routes.flatMap(({ config }) => config?.tokenHeader ?? [])
+  return {
+    token: {
+      type: 'http',
+      scheme: 'bearer',
+      description: "The token stands in api.json of the node's data directory."
+    },
+    ...Object.fromEntries(headers.map((name) => [name, { type: 'apiKey', in: 'header', name }]))
+  }
+}
+
 function operationOf(route: Route, schemas: JsonSchemas): JsonSchema {
-  const { access = 'token', body, description, operation, summary, tag } = route
+  const { access = 'token', body, config, description, operation, summary, tag } = route
   const parameters = parametersOf(route, schemas)
   const responses: Record<string, JsonSchema> = {}
   for (const [status, answer] of Object.entries(route.answers)) {
@@ -58,6 +64,9 @@ function operationOf(route: Route, schemas: JsonSchemas): JsonSchema {
     summary,
     ...(description === undefined ? {} : { description }),
     ...(access === 'token' ? {} : { security: [] }),
+    ...(config?.tokenHeader === undefined
+      ? {}
+      : { security: [{ token: [] }, { [config.tokenHeader]: [] }] }),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined ? {} : { requestBody: requestBodyOf(body, schemas) }),
     responses
