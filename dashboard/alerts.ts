@@ -124,7 +124,7 @@ function subscriberAlerts(history: readonly Snapshot[], now: Snapshot): Alert[] 
 }
 
 /** Is its node up, and did its lag grow over the last half minute, and never shrink? */
-function isGrowing(history: readonly Snapshot[], subscriber: Subscriber): boolean {
+export function isGrowing(history: readonly Snapshot[], subscriber: Subscriber): boolean {
   const now = history.at(-1)
   if (now === undefined || subscriber.state === 'down' || subscriber.lag < GROWING_LAG) return false
   const { peerId, subscription } = subscriber

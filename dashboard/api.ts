@@ -73,3 +73,9 @@ async function refusalOf(response: Response): Promise<Refusal> {
     return new Refusal(response.status, '', `The node answered ${response.status}.`)
   }
 }
+
+/** What to show of a failed call. */
+export function messageOf(error: unknown): string {
+  if (error instanceof Refusal) return error.message
+  return 'The node does not answer.'
+}

@@ -2,10 +2,17 @@ import type { JSX } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { alertsOf } from './alerts.ts'
 import { Attention } from './attention.tsx'
+import { DeadLetters } from './dead-letters.tsx'
+import { Groups } from './groups.tsx'
 import { Header } from './header.tsx'
 import { NodeFigures } from './node-figures.tsx'
+import { Outbox } from './outbox.tsx'
+import { Publish } from './publish.tsx'
 import { SignIn } from './sign-in.tsx'
+import { Subscribers } from './subscribers.tsx'
+import { Tail } from './tail.tsx'
 import { dropToken, keepToken, takeToken } from './token.ts'
+import { Topics } from './topics.tsx'
 import { Topology } from './topology.tsx'
 import { Watch } from './watch.ts'
 import type { WatchState } from './watch.ts'
@@ -69,7 +76,22 @@ function Session({ onLeave, onToken, token }: SessionProps): JSX.Element {
         {now !== undefined && (
           <div class={connection.kind === 'lost' ? 'content stale' : 'content'}>
             <NodeFigures history={history} now={now} />
-            <Topology now={now} />
+            <div class="row">
+              <Topology now={now} />
+              <div class="stack">
+                <Subscribers history={history} now={now} />
+                <Groups groups={now.groups} />
+                <Outbox now={now} />
+              </div>
+            </div>
+            <div class="row">
+              <Topics history={history} now={now} />
+              <DeadLetters now={now} watch={watch} />
+            </div>
+            <div class="row">
+              <Tail now={now} watch={watch} />
+              <Publish now={now} watch={watch} />
+            </div>
           </div>
         )}
       </main>

@@ -6,7 +6,8 @@ import type {
   PeerStatus,
   SubscriberStatus,
   SubscriptionStatus,
-  TopicStatus
+  TopicStatus,
+  TopologyNode
 } from '../src/node/contract.ts'
 
 /** A value as it comes over HTTP: times are RFC 3339, and what is undefined is left out. */
@@ -20,12 +21,13 @@ type Json<Value> = Value extends Date
 
 type Status = Json<NodeStatus & { readonly subscribers: readonly SubscriberStatus[] }>
 export type Peer = Json<PeerStatus>
-type Topic = Json<TopicStatus>
+export type Topic = Json<TopicStatus>
 export type Subscriber = Json<SubscriberStatus>
-type OwnSubscription = Json<SubscriptionStatus>
-type Group = Json<GroupStatus>
+export type OwnSubscription = Json<SubscriptionStatus>
+export type Group = Json<GroupStatus>
 type Outgoing = Json<OutboxEntry>
-type DeadLetter = Json<DeadLetterEntry>
+export type MeshNode = Json<TopologyNode>
+export type DeadLetter = Json<DeadLetterEntry>
 
 /** What the page asks every two seconds. */
 export interface Fast {
@@ -40,6 +42,8 @@ export interface Slow {
   readonly groups: readonly Group[]
   readonly outbox: readonly Outgoing[]
   readonly deadLetters: readonly DeadLetter[]
+  /** This node first. */
+  readonly topology: readonly MeshNode[]
   /** 99th percentile of the delay of the event loop, s; undefined where it is not told. */
   readonly loopDelay: number | undefined
 }

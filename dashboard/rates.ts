@@ -28,6 +28,11 @@ export function rateOf(
   return before === now ? 0 : between(before, now, countOf)
 }
 
+/** Of a channel: what came into its journal, from here or from elsewhere. */
+export function messagesOf(channel: string): (snapshot: Snapshot) => number | undefined {
+  return ({ topics }) => topics.find((topic) => topic.channel === channel)?.journal.next
+}
+
 function between(
   before: Snapshot,
   now: Snapshot,

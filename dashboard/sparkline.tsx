@@ -22,7 +22,7 @@ export function Sparkline({ values }: { values: readonly number[] }): JSX.Elemen
       aria-hidden="true"
     >
       <line class="ground" x1="0" x2={WIDTH} y1={HEIGHT - 0.5} y2={HEIGHT - 0.5} />
-      {points.length > 1 && (
+      {shown.some((value) => value > 0) && points.length > 1 && (
         <>
           <polygon
             points={`${first.split(',')[0] ?? ''},${HEIGHT} ${points.join(' ')} ${WIDTH},${HEIGHT}`}

@@ -1,77 +1,98 @@
 import type { JSX } from 'preact'
-import { ago, nameOf } from './format.ts'
-import type { Peer, Snapshot } from './model.ts'
+import { ago, clock, nameOf } from './format.ts'
+import { MeshDrawing } from './mesh-drawing.tsx'
+import { graphOf } from './mesh-graph.ts'
+import type { GraphNode, MeshGraph } from './mesh-graph.ts'
+import type { Snapshot } from './model.ts'
 import { Empty, Section } from './section.tsx'
+import { Table } from './table.tsx'
 
 /** Who is there, and who is connected to whom. */
 export function Topology({ now }: { now: Snapshot }): JSX.Element {
-  const peers = now.peers.toSorted(byState)
+  const graph = graphOf(now)
+  const { edges, nodes } = graph
   return (
-    <Section id="topology" title="Peers" count={String(peers.length)}>
-      {peers.length === 0 ? (
+    <Section
+      id="topology"
+      title="Mesh"
+      count={`${nodes.length} ${nodes.length === 1 ? 'node' : 'nodes'}, ${edges.length} ${edges.length === 1 ? 'connection' : 'connections'}`}
+    >
+      {nodes.length === 1 ? (
         <Empty>
           No other node was met yet. Start one on this network with <code>skein start</code>, or
           name one with <code>--join</code>. <code>skein doctor</code> says what keeps them apart.
         </Empty>
       ) : (
-        <PeerTable peers={peers} at={now.at} />
+        <>
+          <MeshDrawing graph={graph} at={now.at} />
+          <NodeTable graph={graph} at={now.at} />
+        </>
       )}
     </Section>
   )
 }
 
-function PeerTable({ at, peers }: { at: number; peers: readonly Peer[] }): JSX.Element {
+function NodeTable({ at, graph }: { at: number; graph: MeshGraph }): JSX.Element {
+  const names = new Map(graph.nodes.map(({ id, name }) => [id, nameOf(id, name)]))
   return (
-    <div class="scroll">
-      <table>
-        <thead>
-          <tr>
-            <th>Node</th>
-            <th>State</th>
-            <th class="number">Seen</th>
-            <th class="number">Round trip</th>
-            <th>Services</th>
-          </tr>
-        </thead>
-        <tbody>
-          {peers.map((peer) => (
-            <tr key={peer.peerId} class={peer.state}>
-              <th scope="row" title={peer.peerId}>
-                {nameOf(peer.peerId, peer.name)}
-              </th>
-              <td>
-                <State peer={peer} />
-              </td>
-              <td class="number">
-                {peer.lastSeen === undefined ? 'never' : ago(at - Date.parse(peer.lastSeen))}
-              </td>
-              <td class="number">
-                {peer.roundTripMs === undefined ? '–' : `${peer.roundTripMs.toFixed(1)} ms`}
-              </td>
-              <td>{peer.services.join(', ')}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table
+      label="Nodes of the mesh"
+      columns={['Node', 'State', 'Connected to', { number: 'Round trip' }, 'Services']}
+    >
+      {graph.nodes.toSorted(byState).map((node) => (
+        <tr key={node.id} class={node.state}>
+          <th scope="row" title={node.id}>
+            {names.get(node.id)}
+            {node.isSelf && <span class="dim"> this node</span>}
+          </th>
+          <td>
+            <State node={node} at={at} />
+          </td>
+          <td class="wrap">{neighboursOf(node, names)}</td>
+          <td class="number">
+            {node.roundTripMs === undefined ? '' : `${node.roundTripMs.toFixed(1)} ms`}
+          </td>
+          <td class="wrap">{node.services.join(', ')}</td>
+        </tr>
+      ))}
+    </Table>
   )
 }
 
-function State({ peer }: { peer: Peer }): JSX.Element {
-  const isFar = peer.state === 'up' && !peer.connected
+function State({ at, node }: { at: number; node: GraphNode }): JSX.Element {
+  const { since, state } = node
+  const isSaid = state !== 'up' && since !== undefined
   return (
-    <span class={`state ${peer.state}`}>
+    <span class={`state ${state}`}>
       <span class="dot" aria-hidden="true" />
-      {isFar ? 'up, no neighbour' : peer.state}
+      {isSaid ? (
+        <span title={`${ago(at - since)} ago`}>
+          {state} since {clock(since, at)}
+        </span>
+      ) : (
+        state
+      )}
     </span>
   )
 }
 
-const ORDER: Readonly<Record<Peer['state'], number>> = { down: 0, suspect: 1, up: 2 }
+/** Names of its neighbours that fit a line. */
+const NAMED = 8
 
-function byState(one: Peer, other: Peer): number {
-  const order = ORDER[one.state] - ORDER[other.state]
-  return order !== 0
-    ? order
-    : nameOf(one.peerId, one.name).localeCompare(nameOf(other.peerId, other.name))
+function neighboursOf(node: GraphNode, names: ReadonlyMap<string, string>): string {
+  if (node.state === 'down') return '–'
+  if (node.connectedTo === undefined) return 'did not tell'
+  if (node.connectedTo.length === 0) return 'nobody'
+  const all = node.connectedTo
+    .map((id) => names.get(id) ?? nameOf(id, undefined))
+    .toSorted((one, other) => one.localeCompare(other))
+  const rest = all.length - NAMED
+  return rest > 0 ? `${all.slice(0, NAMED).join(', ')} and ${rest} more` : all.join(', ')
+}
+
+const ORDER: Readonly<Record<GraphNode['state'], number>> = { down: 0, suspect: 1, up: 2 }
+
+/** What is wrong comes first; else the order of the graph. */
+function byState(one: GraphNode, other: GraphNode): number {
+  return ORDER[one.state] - ORDER[other.state]
 }

@@ -29,6 +29,7 @@ export class Watch {
   readonly #listeners = new Set<() => void>()
   #state: WatchState = { connection: { kind: 'connecting' }, history: [] }
   #slow: { readonly at: number; readonly value: Slow } | undefined
+  #peers = ''
   #timer: ReturnType<typeof setTimeout> | undefined
   #running: AbortController | undefined
 
@@ -83,6 +84,7 @@ export class Watch {
       if (this.#state.connection.kind !== 'live') await this.api.call('v1/status', { signal })
       const [fast, slow] = await Promise.all([this.#askFast(signal), this.#askSlow(signal)])
       if (running.signal.aborted) return
+      this.#compare(fast)
       const snapshot: Snapshot = { ...fast, ...slow, at: Date.now() }
       // After a pause nothing is known of the time between.
       const last = this.#state.history.at(-1)
@@ -96,6 +98,13 @@ export class Watch {
     }
     if (this.#state.connection.kind === 'locked') return
     this.#timer = setTimeout(() => void this.#look(), FAST_MS)
+  }
+
+  /** Where a peer came or went, the others may be connected in another way now. */
+  #compare({ peers }: Fast): void {
+    const now = peers.map(({ connected, peerId, state }) => peerId + state + connected).join(' ')
+    if (now !== this.#peers) this.#slow = undefined
+    this.#peers = now
   }
 
   #failed(error: unknown): void {
@@ -124,11 +133,12 @@ export class Watch {
     const now = Date.now()
     if (this.#slow !== undefined && now - this.#slow.at < SLOW_MS) return this.#slow.value
     const { api } = this
-    const [own, groups, outbox, dead, metrics] = await Promise.all([
+    const [own, groups, outbox, dead, mesh, metrics] = await Promise.all([
       api.json<Pick<Slow, 'subscriptions'>>('v1/subscriptions', { signal }),
       api.json<Pick<Slow, 'groups'>>('v1/groups', { signal }),
       api.json<{ entries: Slow['outbox'] }>('v1/outbox', { signal }),
       api.json<Pick<Slow, 'deadLetters'>>('v1/dlq', { signal }),
+      api.json<{ nodes: Slow['topology'] }>('v1/topology', { signal }),
       api.text('metrics', { signal })
     ])
     const value: Slow = {
@@ -136,6 +146,7 @@ export class Watch {
       groups: groups.groups,
       outbox: outbox.entries,
       deadLetters: dead.deadLetters,
+      topology: mesh.nodes,
       loopDelay: loopDelayOf(metrics)
     }
     this.#slow = { at: now, value }

@@ -196,7 +196,7 @@ export interface TopologyNode {
   readonly name: string | undefined
   readonly state: 'up' | 'suspect' | 'down'
   readonly lastSeen: Date | undefined
-  /** When it was heard of last, where it is down. */
+  /** When it went down, where it is; of one that was off when this node started, when it was last seen. */
   readonly downSince: Date | undefined
   /** PeerIds; undefined where it did not tell. */
   readonly connectedTo: readonly string[] | undefined

@@ -27,13 +27,13 @@ function nodeOf(
   peer: PeerStatus | undefined,
   connectedTo: readonly string[] | undefined
 ): TopologyNode {
-  const { lastSeen, name, state = 'up' } = peer ?? {}
+  const { lastSeen, name, since, state = 'up' } = peer ?? {}
   return {
     peerId,
     name,
     state,
     lastSeen,
-    downSince: state === 'down' ? lastSeen : undefined,
+    downSince: state === 'down' ? since : undefined,
     connectedTo: state === 'down' ? undefined : connectedTo
   }
 }

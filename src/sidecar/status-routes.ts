@@ -85,7 +85,7 @@ const topologySchema = z
     name: z.string().optional(),
     state: z.enum(['up', 'suspect', 'down']),
     lastSeen: time.optional(),
-    downSince: time.optional().meta({ description: 'When it was heard of last.' }),
+    downSince: time.optional().meta({ description: 'When it went down, where it is.' }),
     connectedTo: z
       .array(z.string())
       .optional()

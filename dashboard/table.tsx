@@ -1,0 +1,45 @@
+import type { ComponentChildren, JSX } from 'preact'
+
+/** A heading: of text, of numbers, or one that needs no words on the screen. */
+type Column = string | { readonly number: string } | { readonly hidden: string }
+
+export interface TableProps {
+  readonly label: string
+  readonly columns: readonly Column[]
+  /** Rows. */
+  readonly children: ComponentChildren
+}
+
+/** A table that scrolls by itself where it is too wide, with the keyboard, too. */
+export function Table({ children, columns, label }: TableProps): JSX.Element {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label={label}>
+      <table>
+        <thead>
+          <tr>
+            {columns.map((column) => (
+              <Heading key={JSON.stringify(column)} column={column} />
+            ))}
+          </tr>
+        </thead>
+        <tbody>{children}</tbody>
+      </table>
+    </div>
+  )
+}
+
+function Heading({ column }: { column: Column }): JSX.Element {
+  if (typeof column === 'string') return <th scope="col">{column}</th>
+  if ('number' in column) {
+    return (
+      <th scope="col" class="number">
+        {column.number}
+      </th>
+    )
+  }
+  return (
+    <th scope="col">
+      <span class="visually-hidden">{column.hidden}</span>
+    </th>
+  )
+}
