@@ -9,7 +9,7 @@ import { finished, temporaryFolder } from './skein-process.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
-const lack = ['bash', 'curl'].find(
+const lack = ['bash', 'curl', 'python3'].find(
   (program) => spawnSync(program, ['--version']).error !== undefined
 )
 
@@ -42,7 +42,9 @@ describe('docs: the page on curl', () => {
     skipFor(lack === undefined ? undefined : `${lack} is not installed`, context)
     const folder = await temporaryFolder(onTestFinished)
     const port = await freePort()
+    const application = await freePort()
     const script = (await scriptOf('docs/curl.md'))
+      .replaceAll('8080', String(application))
       .replaceAll('127.0.0.1:7400', `127.0.0.1:${port}`)
       .replaceAll('dist/cli/main.js', join(root, 'dist/cli/main.js'))
     const child = spawn('bash', ['-c', script], {
@@ -69,5 +71,13 @@ describe('docs: the page on curl', () => {
       { data_base64: Buffer.from('three').toString('base64') }
     ])
     expect(stdout).toContain('{"acked":1,"nacked":0}')
+    const taken = await readFile(join(folder, 'taken.txt'), 'utf8')
+    expect(taken.trim().split('\n').toSorted()).toEqual([
+      'orders/created {"id":7}',
+      'orders/lines one',
+      'orders/lines three',
+      'orders/lines two'
+    ])
+    expect(stdout).toContain('{"sku": "A1", "price": 42}')
   }, 60_000)
 })
