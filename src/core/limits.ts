@@ -205,6 +205,8 @@ export const LIMITS = {
   mqttConnections: 1024,
   /** An MQTT client must have sent its CONNECT within this time, ms. */
   mqttConnectTimeoutMs: 10_000,
+  /** Bytes of a CONNECT: the largest will, 64 KiB, with a topic, a client id, a user name and a password. */
+  mqttConnectBytes: 80 * KIB,
   /** Bytes of one MQTT packet beside a payload: a topic, a client id, a user name and a password. */
   mqttHeadBytes: 8 * KIB,
   /** Topic filters of one MQTT client: each is a subscription of the node. */

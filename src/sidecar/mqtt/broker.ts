@@ -5,9 +5,9 @@ import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { Closing, MqttFigures } from './metrics.ts'
 import { MqttPersistence } from './persistence.ts'
-import type { MqttPublisher } from './publisher.ts'
+import type { IncomingMessage, MqttPublisher } from './publisher.ts'
 import type { Qos } from './session-names.ts'
-import type { Sessions } from './sessions.ts'
+import type { AskedFilter, Sessions } from './sessions.ts'
 
 export interface BrokerComponents {
   readonly sessions: Sessions
@@ -55,6 +55,24 @@ export function createBroker(components: BrokerComponents, init: BrokerInit): Ae
   const nameless = new WeakSet<Client>()
   /** Clients that were sent their CONNACK. */
   const answered = new WeakSet<Client>()
+  const enter = callbackify(async (client: Client, password: Buffer | undefined) => {
+    if (nameless.has(client)) {
+      components.figures.closed('bad client id')
+      throw connectRefusal(2, 'a persistent session needs a client id')
+    }
+    await init.authenticate(client, password)
+  })
+  const publish = callbackify(async (client: Client, packet: IncomingMessage) => {
+    // The broker acknowledges QoS 1 before it passes it on, so it is published here, before either. QoS 2 has its
+    // turn when it is stored, where it is known whether it was before. A will, which is no packet, has no other place:
+    // the error only says that the broker has nothing left to do.
+    const isWill = (packet as { cmd?: string }).cmd === undefined
+    if (packet.qos !== 2 || isWill) await publisher.publish(client, packet)
+    if (isWill) throw new Error('the will was published')
+  })
+  const subscribe = callbackify((client: Client, asked: AskedFilter) =>
+    sessions.subscribe(client, asked)
+  )
   const broker = new Aedes({
     mq: new NoEmitter(),
     persistence: new MqttPersistence({ sessions, publisher }),
@@ -68,36 +86,20 @@ export function createBroker(components: BrokerComponents, init: BrokerInit): Ae
       done(null, true)
     },
     authenticate: (client, _user, password, done) => {
-      const answer = callbackify(async () => {
-        if (nameless.has(client)) {
-          components.figures.closed('bad client id')
-          throw connectRefusal(2, 'a persistent session needs a client id')
-        }
-        await init.authenticate(client, password)
-      })
-      answer((error) => done(error as AuthenticateError | null, error === null))
+      enter(client, password, (error) => done(error as AuthenticateError | null, error === null))
     },
     authorizePublish: (client, packet, done) => {
-      if (client === null) return done()
-      const answer = callbackify(async () => {
-        // The broker acknowledges QoS 1 before it passes it on, so it is published here, before either. QoS 2 has its
-        // turn when it is stored, where it is known whether it was before. A will, which is no packet, has no other
-        // place: the error only says that the broker has nothing left to do.
-        const isWill = (packet as { cmd?: string }).cmd === undefined
-        if (packet.qos !== 2 || isWill) await publisher.publish(client, packet)
-        if (isWill) throw new Error('the will was published')
-      })
-      answer((error) => done(error))
+      if (client === null) done()
+      else publish(client, packet, done)
     },
     authorizeSubscribe: (client, subscription, done) => {
       const { qos, topic } = subscription
       // The broker is not to lower the QoS of a message by a filter that happens to be its topic.
       const granted = { ...subscription, qos: 2 as const }
-      // A session's own filters, which it goes on with.
-      if (!answered.has(client)) return done(null, granted)
       const asked = { filter: topic, qos: qos as Qos }
-      const answer = callbackify(() => sessions.subscribe(client, asked))
-      answer((error, isGranted) => done(error, isGranted ? granted : null))
+      // A session's own filters, which it goes on with, are looked after when it is there.
+      if (!answered.has(client)) done(null, granted)
+      else subscribe(client, asked, (error, isGranted) => done(error, isGranted ? granted : null))
     },
     authorizeForward: (client, packet) => sessions.of(client)?.outlet?.forward(packet)
   })

@@ -7,6 +7,8 @@ export type Refusal = 'not connect' | 'packet too large' | 'malformed length'
 export interface ConnectionInit {
   /** Largest packet that is read, its head included. */
   readonly packetBytes: number
+  /** Largest first packet: whoever sends it is nobody yet. */
+  readonly connectBytes: number
   /** Called once, before the connection is destroyed. */
   readonly onRefused: (refusal: Refusal) => void
 }
@@ -28,7 +30,8 @@ export class MqttConnection extends Duplex {
   /** Bytes of the current packet's head that were seen: none between two packets. */
   #head = 0
   #length = 0
-  #begun = false
+  /** Of the current packet; 0: there was none yet. */
+  #limit = 0
 
   constructor(socket: Socket, init: ConnectionInit) {
     super({ allowHalfOpen: false })
@@ -96,14 +99,15 @@ export class MqttConnection extends Duplex {
 
   #readHead(byte: number): Refusal | undefined {
     if (this.#head === 0) {
-      if (!this.#begun && byte !== CONNECT) return 'not connect'
-      this.#begun = true
+      const { connectBytes, packetBytes } = this.#init
+      if (this.#limit === 0 && byte !== CONNECT) return 'not connect'
+      this.#limit = this.#limit === 0 ? connectBytes : packetBytes
       this.#head = 1
       this.#length = 0
       return undefined
     }
     this.#length += (byte & 0x7f) * 128 ** (this.#head - 1)
-    if (this.#length + this.#head + 1 > this.#init.packetBytes) return 'packet too large'
+    if (this.#length + this.#head + 1 > this.#limit) return 'packet too large'
     if (byte >= 0x80) {
       this.#head++
       return this.#head > LENGTH_BYTES ? 'malformed length' : undefined

@@ -137,6 +137,7 @@ class AedesListener implements MqttListener {
   #accept(socket: Socket): void {
     const connection = new MqttConnection(socket, {
       packetBytes: LIMITS.payloadBytes + LIMITS.mqttHeadBytes,
+      connectBytes: LIMITS.mqttConnectBytes,
       onRefused: (reason) => this.#closed(client, reason)
     })
     this.#connections.add(connection)

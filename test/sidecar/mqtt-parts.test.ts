@@ -1,0 +1,172 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { LIMITS } from '../../src/core/limits.ts'
+import { MqttConnection, type Refusal } from '../../src/sidecar/mqtt/connection.ts'
+import { KeptFilters, type Qos, nameOf } from '../../src/sidecar/mqtt/session-names.ts'
+import { Unacknowledged } from '../../src/sidecar/mqtt/unacknowledged.ts'
+
+const runs = process.env['SKEIN_TEST_FULL'] === '1' ? 1000 : 100
+
+/** What is read of bytes that come in pieces, and why no more. */
+async function readPieces(
+  pieces: readonly Uint8Array[]
+): Promise<{ bytes: number; refusal: Refusal | undefined }> {
+  let refusal: Refusal | undefined
+  let bytes = 0
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const client = connect(port, '127.0.0.1')
+  client.on('error', () => {})
+  const [socket] = await once(server, 'connection')
+  const connection = new MqttConnection(socket, {
+    packetBytes: 300,
+    connectBytes: 100,
+    onRefused: (reason) => {
+      refusal = reason
+    }
+  })
+  connection.on('data', (chunk: Buffer) => {
+    bytes += chunk.length
+  })
+  for (const piece of pieces) client.write(piece)
+  client.end()
+  await once(connection, 'close')
+  server.close()
+  return { bytes, refusal }
+}
+
+/** A packet of so many bytes, all in all. */
+function packetOf(first: number, bytes: number): Buffer {
+  const length = bytes - (bytes < 130 ? 2 : 3)
+  const head = length < 128 ? [first, length] : [first, 0x80 | (length & 0x7f), length >> 7]
+  // What stands in a body must not be taken for a head.
+  return Buffer.concat([Buffer.from(head), Buffer.alloc(length, 0xff)])
+}
+
+describe('mqtt: connection', () => {
+  it('reads packets up to their limits, however they are cut', async () => {
+    const sizes = fc.array(fc.integer({ min: 2, max: 300 }), { maxLength: 5 })
+    const cut = fc.integer({ min: 1, max: 50 })
+    await fc.assert(
+      fc.asyncProperty(sizes, cut, async (lengths, step) => {
+        const rest = lengths.map((bytes) => packetOf(0x30, bytes))
+        const all = Buffer.concat([packetOf(0x10, 100), ...rest])
+        const pieces = Array.from({ length: Math.ceil(all.length / step) }, (_, at) =>
+          all.subarray(at * step, (at + 1) * step)
+        )
+        expect(await readPieces(pieces)).toEqual({ bytes: all.length, refusal: undefined })
+      }),
+      { numRuns: runs / 5 }
+    )
+  })
+
+  it.each<[string, readonly Buffer[], Refusal]>([
+    ['another first packet', [packetOf(0x30, 10)], 'not connect'],
+    ['a large CONNECT', [packetOf(0x10, 101)], 'packet too large'],
+    ['a large packet', [packetOf(0x10, 10), packetOf(0x30, 301)], 'packet too large'],
+    ['a length without end', [Buffer.from([0x10, 0x80, 0x80, 0x80, 0x80])], 'malformed length']
+  ])('refuses %s', async (_what, pieces, refusal) => {
+    expect((await readPieces(pieces)).refusal).toBe(refusal)
+  })
+})
+
+describe('mqtt: names of subscriptions', () => {
+  const text = fc.oneof(
+    fc.string({ minLength: 1, maxLength: 200 }),
+    fc.string({ minLength: 1, maxLength: 80, unit: 'grapheme' }),
+    fc.constantFrom('a', 'a/b', 'a:b', '~', '%7E', 'a%2Fb', '#', '+/+')
+  )
+  const qos = fc.constantFrom<Qos>(0, 1, 2)
+
+  it('fit what a name may have, and differ where client, filter or QoS do', () => {
+    const one = fc.tuple(text, text, qos)
+    fc.assert(
+      fc.property(one, one, (a, b) => {
+        expect(Buffer.byteLength(nameOf(...a))).toBeLessThanOrEqual(LIMITS.nameBytes)
+        expect(nameOf(...a)).not.toContain('/')
+        expect(nameOf(...a) === nameOf(...b)).toBe(a.every((value, at) => value === b[at]))
+      }),
+      { numRuns: runs }
+    )
+  })
+
+  it('tell what a session had', async () => {
+    await fc.assert(
+      fc.asyncProperty(text, text, qos, async (clientId, filter, granted) => {
+        const name = nameOf(clientId, filter, granted)
+        const kept = new KeptFilters()
+        const of = (durable: string, own: string) => ({ durable, filter: own }) as never
+        await kept.load({
+          subscriptions: () => Promise.resolve([of('billing', 'x'), of(name, filter)])
+        })
+        expect(kept.of(clientId)).toEqual([{ filter, qos: granted, name }])
+        expect(kept.size).toBe(1)
+        kept.remove(clientId, filter)
+        expect(kept.size).toBe(0)
+      }),
+      { numRuns: runs }
+    )
+  })
+})
+
+describe('mqtt: messages that are not acknowledged', () => {
+  it('have packet ids of their own, and are done once, over any number of connections', () => {
+    const action = fc.oneof(
+      fc.record({ kind: fc.constant('send' as const), key: fc.nat({ max: 20 }) }),
+      fc.record({ kind: fc.constantFrom('ack' as const, 'receive' as const), at: fc.nat() }),
+      fc.constant({ kind: 'cut' as const })
+    )
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 80 }), (actions) => {
+        const window = new Unacknowledged(() => {})
+        /** Those of this connection that the client has not acknowledged, by key. */
+        const open = new Map<string, number>()
+        const done: string[] = []
+        const clashes: number[] = []
+        for (const step of actions) {
+          const ids = [...open.values()]
+          if (step.kind === 'send') {
+            const key = String(step.key)
+            if (open.has(key) || done.includes(key)) continue
+            const admission = window.admit(key, () => {
+              open.delete(key)
+              done.push(key)
+            })
+            if (admission.kind === 'had') continue
+            if (ids.includes(admission.packetId)) clashes.push(admission.packetId)
+            open.set(key, admission.packetId)
+          } else if (step.kind === 'cut') {
+            window.disconnect()
+            open.clear()
+          } else if (ids.length > 0) {
+            const id = ids[step.at % ids.length] as number
+            if (step.kind === 'ack') window.complete(id)
+            else window.received(id)
+          }
+        }
+        expect(clashes).toEqual([])
+        expect(new Set(done).size).toBe(done.length)
+      }),
+      { numRuns: runs }
+    )
+  })
+
+  it('keep their ids when they are sent again, and are not sent again once the client has them', () => {
+    const window = new Unacknowledged(() => {})
+    const ids = ['a', 'b'].map((key) => {
+      const admission = window.admit(key, () => {})
+      return admission.kind === 'send' ? admission.packetId : 0
+    })
+    window.received(ids[1] as number)
+    window.disconnect()
+    expect(window.released()).toEqual([ids[1]])
+    expect(window.admit('a', () => {})).toEqual({ kind: 'send', packetId: ids[0], again: true })
+    window.complete(ids[1] as number)
+    let isDone = false
+    expect(window.admit('b', () => (isDone = true))).toEqual({ kind: 'had' })
+    expect(isDone).toBe(true)
+  })
+})
