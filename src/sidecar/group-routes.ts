@@ -3,6 +3,8 @@ import type { SkeinNode } from '../node/contract.ts'
 import type { Api } from './api/api.ts'
 import { empty, json, route } from './api/route.ts'
 import { time } from './api/shapes.ts'
+import { webhookStatusSchema } from './webhooks/webhook.ts'
+import type { Webhooks } from './webhooks/webhooks.ts'
 
 const TAG = 'Work groups'
 
@@ -23,7 +25,8 @@ const groupSchema = z
           .meta({ description: '`silent`: not heard since this node started.' }),
         slots: z.int().meta({ description: 'Of 256 in all.' })
       })
-    )
+    ),
+    webhook: webhookStatusSchema.optional()
   })
   .meta({ id: 'Group' })
 
@@ -46,8 +49,14 @@ const deleteGroup = route({
   errors: ['ERR_SUBSCRIPTION_IN_USE', 'ERR_SUBSCRIPTION_UNKNOWN']
 })
 
-export function addGroupRoutes(api: Api, components: { node: SkeinNode }): void {
-  const { node } = components
-  api.add(listGroups, async () => ({ groups: await node.groups() }))
+export function addGroupRoutes(
+  api: Api,
+  components: { node: SkeinNode; webhooks: Pick<Webhooks, 'status'> }
+): void {
+  const { node, webhooks } = components
+  api.add(listGroups, async () => {
+    const groups = await node.groups()
+    return { groups: groups.map((group) => ({ ...group, webhook: webhooks.status(group.name) })) }
+  })
   api.add(deleteGroup, ({ path }) => node.forgetGroup(path.name))
 }

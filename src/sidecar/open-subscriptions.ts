@@ -3,6 +3,7 @@ import { SkeinError } from '../core/errors.ts'
 import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type {
+  GroupStatus,
   Message,
   SkeinNode,
   SubscribeOptions,
@@ -64,6 +65,29 @@ function assertAlike(
   }
 }
 
+function assertSameGroup(
+  { filter, name, onPartition }: GroupStatus,
+  asked: string,
+  options: GroupOptions
+): void {
+  const isSame =
+    options.onPartition === undefined || isDeepStrictEqual(options.onPartition, onPartition)
+  if (filter === asked && isSame) return
+  const field = isSame ? 'filter' : 'onPartition'
+  throw new SkeinError(
+    'ERR_SUBSCRIPTION_CONFLICT',
+    `The group '${name}' was made with another ${field}; ask for that, or take another name.`,
+    { details: { name, field, registered: isSame ? filter : JSON.stringify(onPartition) } }
+  )
+}
+
+function unknown(name: string): SkeinError {
+  return new SkeinError(
+    'ERR_SUBSCRIPTION_UNKNOWN',
+    `No durable subscription and no work group is named '${name}' on this node; create it with PUT /v1/subscriptions/${name}.`
+  )
+}
+
 /**
  * The durable subscriptions that clients of the HTTP interface are using. One is opened at its first pull or
  * event stream, and closed when its stream ends or when nobody has pulled for a while: closing gives back what
@@ -83,14 +107,26 @@ export class OpenSubscriptions {
     this.#sweeper.unref()
   }
 
-  /** Registered or rejected with ERR_SUBSCRIPTION_UNKNOWN. */
+  /** A durable subscription, or this node's part in a work group. Rejects with ERR_SUBSCRIPTION_UNKNOWN. */
   async describe(name: string): Promise<SubscriptionStatus> {
     const status = await this.#registered(name)
     if (status !== undefined) return status
-    throw new SkeinError(
-      'ERR_SUBSCRIPTION_UNKNOWN',
-      `No durable subscription is named '${name}' on this node; create it with PUT /v1/subscriptions/${name}.`
-    )
+    const group = await this.#group(name)
+    if (group === undefined) throw unknown(name)
+    const { createdAt, filter, lag, open } = group
+    const part = this.#open.get(name)?.subscription.status()
+    const { channels = [], gaps = [], inFlight = 0 } = part ?? {}
+    return {
+      filter,
+      durable: undefined,
+      group: name,
+      open,
+      inFlight,
+      lag,
+      gaps,
+      createdAt,
+      channels
+    }
   }
 
   /** Registers a durable subscription, or does nothing when it is registered alike. True: it is new. */
@@ -105,10 +141,24 @@ export class OpenSubscriptions {
     return true
   }
 
+  /**
+   * Makes this node a member of a work group, which is made if it is new: as a pull would, for a while. Does nothing when
+   * it is one. True: the group is new here. Throws ERR_SUBSCRIPTION_CONFLICT.
+   */
+  async registerGroup(name: string, filter: string, options: GroupOptions): Promise<boolean> {
+    const before = await this.#group(name)
+    const open = (await this.#opening.get(name)) ?? this.#open.get(name)
+    if (open === undefined) {
+      await this.#begin(name, () => this.#start(filter, { ...options, group: name }), 'pull')
+    } else if (before !== undefined) assertSameGroup(before, filter, options)
+    return before === undefined
+  }
+
+  /** Ends a durable subscription, or this node's part in a work group, which goes on without it. */
   async delete(name: string): Promise<void> {
-    await this.describe(name)
+    const { durable } = await this.describe(name)
     await this.#close(name)
-    await this.#node.deleteSubscription(name)
+    if (durable !== undefined) await this.#node.deleteSubscription(name)
   }
 
   /** Opens one for a connection; it stays until `release`. Throws ERR_SUBSCRIPTION_IN_USE. */
@@ -122,9 +172,11 @@ export class OpenSubscriptions {
    * Opens a registered one that is pushed to a webhook, until `release`: how long a message may be in hand is the
    * pusher's to say. Throws ERR_SUBSCRIPTION_IN_USE, ERR_SUBSCRIPTION_UNKNOWN.
    */
-  takeForWebhook(name: string): Promise<Subscription> {
+  async takeForWebhook(name: string): Promise<Subscription> {
     const options = { ackTimeoutMs: Number.MAX_SAFE_INTEGER }
-    return this.take(name, { filter: undefined, options, owner: 'webhook' })
+    const { durable, filter } = await this.describe(name)
+    const taking = { filter, options, owner: 'webhook' } as const
+    return durable === undefined ? this.join(name, taking) : this.take(name, taking)
   }
 
   /** Takes part in a work group for a connection, until `release`. Throws ERR_SUBSCRIPTION_IN_USE. */
@@ -188,7 +240,7 @@ export class OpenSubscriptions {
   async #forPull(name: string): Promise<Open> {
     const open = (await this.#opening.get(name)) ?? this.#open.get(name)
     if (open !== undefined && open.owner !== 'pull') throw this.#inUse(name)
-    return open ?? this.#begin(name, () => this.#startDurable(name, undefined, {}), 'pull')
+    return open ?? this.#begin(name, () => this.#startKnown(name), 'pull')
   }
 
   /** Opens one; whoever asks meanwhile waits for the same. */
@@ -221,8 +273,14 @@ export class OpenSubscriptions {
     filter: string | undefined,
     options: RegistrationOptions
   ): Promise<Subscription> {
-    const known = filter ?? (await this.describe(name)).filter
+    const known = filter ?? (await this.#registered(name))?.filter
+    if (known === undefined) throw unknown(name)
     return this.#start(known, { ...options, durable: name })
+  }
+
+  async #startKnown(name: string): Promise<Subscription> {
+    const { durable, filter } = await this.describe(name)
+    return this.#start(filter, durable === undefined ? { group: name } : { durable })
   }
 
   async #start(filter: string, options: SubscribeOptions): Promise<Subscription> {
@@ -245,6 +303,10 @@ export class OpenSubscriptions {
 
   async #registered(name: string): Promise<SubscriptionStatus | undefined> {
     return (await this.#node.subscriptions()).find((status) => status.durable === name)
+  }
+
+  async #group(name: string): Promise<GroupStatus | undefined> {
+    return (await this.#node.groups()).find((group) => group.name === name)
   }
 
   /** Closes what pulls have left open, and what a socket may take over. Throws ERR_SUBSCRIPTION_IN_USE. */

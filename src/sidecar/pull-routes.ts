@@ -28,7 +28,13 @@ const pullSchema = z.strictObject({
 const ackSchema = z.strictObject({
   ack: z.array(z.string()).max(LIMITS.cursorRanges).default([]),
   nack: z
-    .array(z.strictObject({ id: z.string(), delayMs: z.int().min(0).optional() }))
+    .array(
+      z.strictObject({
+        id: z.string(),
+        delayMs: z.int().min(0).optional(),
+        error: z.string().optional().meta({ description: 'Stands in the dead letter.' })
+      })
+    )
     .max(LIMITS.cursorRanges)
     .default([])
 })
@@ -129,9 +135,7 @@ function addAckRoute(api: Api, { subscriptions }: PullComponents): void {
     const [acks, nacks] = await Promise.all([
       Promise.all(wanted.ack.map((id) => settle(id, (message) => message.ack()))),
       Promise.all(
-        wanted.nack.map(({ id, delayMs }) =>
-          settle(id, (message) => message.nack(delayMs === undefined ? {} : { delayMs }))
-        )
+        wanted.nack.map(({ id, ...options }) => settle(id, (message) => message.nack(options)))
       )
     ])
     const sum = (counts: readonly number[]): number => counts.reduce((a, b) => a + b, 0)

@@ -201,6 +201,7 @@ class HttpSidecar implements Sidecar {
   readonly #subscriptions: OpenSubscriptions
   readonly #services: WebhookServices
   readonly #webhooks: Webhooks
+  readonly #file: WebhookFile
   readonly #connections: Connections
   /** Readiness is off: what has no end of its own ends, and nothing new is begun. */
   readonly #draining = new AbortController()
@@ -215,7 +216,9 @@ class HttpSidecar implements Sidecar {
     this.#init = init
     this.#log = logger
     this.#subscriptions = new OpenSubscriptions({ node, logger })
-    this.#services = new WebhookServices({ node, logger })
+    this.#file = new WebhookFile(() => node.status().dataDir)
+    const file = this.#file
+    this.#services = new WebhookServices({ node, file, logger })
     this.#app = this.#build()
     this.#connections = new Connections(this.#app.server)
     const { signal } = this.#stopping
@@ -227,7 +230,6 @@ class HttpSidecar implements Sidecar {
     const sharing = new EventSharing()
     const figures = components.figures ?? new Figures()
     addHttpFigures(this.#app, { connections: this.#connections, figures })
-    const file = new WebhookFile(() => node.status().dataDir)
     const retry = { minMs: LIMITS.webhookRetryMinMs, maxMs: LIMITS.webhookRetryMaxMs }
     const webhooks = new Webhooks(
       { subscriptions: this.#subscriptions, figures, file, logger },
@@ -248,7 +250,7 @@ class HttpSidecar implements Sidecar {
     )
     addSubscriptionRoutes(this.#api, { node, subscriptions, webhooks })
     addPullRoutes(this.#api, { subscriptions, draining })
-    addGroupRoutes(this.#api, { node })
+    addGroupRoutes(this.#api, { node, webhooks })
     addHistoryRoute(this.#api, { node, signal })
     addDeadLetterRoutes(this.#api, { node })
     addStatusRoutes(this.#api, { node, figures })
@@ -273,7 +275,9 @@ class HttpSidecar implements Sidecar {
     const { port, exactPort } = this.#init
     const last = exactPort || port === 0 ? port : Math.min(port + PORT_TRIES, 65_535)
     try {
-      await this.#webhooks.start()
+      await this.#file.load()
+      this.#services.start()
+      this.#webhooks.start()
     } catch (error) {
       await this.stop()
       throw error

@@ -12,7 +12,7 @@ const responderSchema = z.strictObject({
   concurrency: z.int().min(1).max(LIMITS.servedRequests).default(LIMITS.serviceConcurrency),
   ttlMs: z.int().min(1000).max(LIMITS.requestTimeoutMaxMs).optional().meta({
     description:
-      'It ends unless it is put again within this time. Without: with DELETE, or the node.'
+      'It ends unless it is put again within this time. Without: with DELETE, over restarts of the node.'
   })
 })
 
@@ -43,7 +43,6 @@ const putService = route({
   tag: TAG,
   operation: 'putService',
   summary: 'Answers requests for the service by a webhook.',
-  description: 'It does not survive a restart of the node.',
   body: jsonBody(responderSchema),
   answers: { 200: json(serviceSchema, 'It is served.') }
 })

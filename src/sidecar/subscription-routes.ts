@@ -5,7 +5,7 @@ import type { Api } from './api/api.ts'
 import { empty, json, jsonBody, route } from './api/route.ts'
 import { gapSchema, subscriberSchema, time } from './api/shapes.ts'
 import type { OpenSubscriptions } from './open-subscriptions.ts'
-import { parseFrom } from './query.ts'
+import { optionError, parseFrom } from './query.ts'
 import { webhookSchema, webhookStatusSchema } from './webhooks/webhook.ts'
 import type { Webhooks } from './webhooks/webhooks.ts'
 
@@ -19,6 +19,16 @@ const fromSchema = z.union([z.string(), z.strictObject({ cursor: z.string() })])
 
 const registrationSchema = z.strictObject({
   filter: z.string(),
+  group: z.boolean().optional().meta({
+    description: 'It is the work group of that name, in which this node takes part.'
+  }),
+  onPartition: z
+    .union([
+      z.literal('available'),
+      z.strictObject({ majority: z.int().min(2).max(LIMITS.groupMajority) })
+    ])
+    .optional()
+    .meta({ description: 'Of a group, when it is made. Default `available`.' }),
   from: fromSchema.optional(),
   maxInFlight: z.int().min(1).max(LIMITS.cursorRanges).optional(),
   ackTimeoutMs: z.int().min(LIMITS.ackTimeoutLeastMs).optional(),
@@ -118,7 +128,7 @@ const deleteSubscription = route({
   path: ONE,
   tag: TAG,
   operation: 'deleteSubscription',
-  summary: 'Deletes it and its cursor.',
+  summary: 'Deletes it and its cursor; of a work group, ends the part of this node in it.',
   answers: { 204: empty('It is gone.') },
   errors: ['ERR_SUBSCRIPTION_UNKNOWN', 'ERR_SUBSCRIPTION_IN_USE']
 })
@@ -156,8 +166,14 @@ export function addSubscriptionRoutes(api: Api, components: SubscriptionRoutesCo
   })
   api.add(getSubscription, ({ path }) => describe(path.name))
   api.add(putSubscription, async ({ path: { name }, readJson, reply }) => {
-    const { filter, from, webhook, ...limits } = await readJson()
-    const created = await subscriptions.register(name, filter, { ...limits, from: fromOf(from) })
+    const { filter, from, group = false, onPartition, webhook, ...limits } = await readJson()
+    const options = { ...limits, from: fromOf(from) }
+    if (!group && onPartition !== undefined) {
+      throw optionError('onPartition', 'only a group has parts; add "group": true.')
+    }
+    const created = group
+      ? await subscriptions.registerGroup(name, filter, { ...options, onPartition })
+      : await subscriptions.register(name, filter, options)
     await (webhook === undefined ? webhooks.remove(name) : webhooks.put(name, webhook))
     return reply.code(created ? 201 : 200).send(await describe(name))
   })

@@ -3,13 +3,14 @@ import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { ServiceAnswer, ServiceHandle, ServiceRequest, SkeinNode } from '../node/contract.ts'
 import { WebhookGone, askWebhook } from './webhook-responder.ts'
+import type { WebhookFile } from './webhooks/webhook-file.ts'
 
 /** How requests for a service are answered. */
 export interface Responder {
   readonly webhook: string
   /** Requests that are with the webhook at once. */
   readonly concurrency: number
-  /** The service ends unless it is put again within this time, ms; undefined: with `delete`, or with the node. */
+  /** The service ends unless it is put again within this time, ms; undefined: with `delete`, restarts or not. */
   readonly ttlMs: number | undefined
 }
 
@@ -25,20 +26,53 @@ interface Entry {
   timer: NodeJS.Timeout | undefined
 }
 
+export interface WebhookServicesComponents {
+  readonly node: Pick<SkeinNode, 'reply'>
+  readonly file: Pick<WebhookFile, 'services' | 'keepService'>
+  readonly logger: Logger
+}
+
 /** The services of a node that webhooks answer. */
 export class WebhookServices {
   readonly #node: Pick<SkeinNode, 'reply'>
   readonly #log: Logger
+  readonly #file: WebhookServicesComponents['file']
   readonly #entries = new Map<string, Entry>()
   readonly #stopping = new AbortController()
 
-  constructor(components: { node: Pick<SkeinNode, 'reply'>; logger: Logger }) {
+  constructor(components: WebhookServicesComponents) {
     this.#node = components.node
     this.#log = components.logger
+    this.#file = components.file
   }
 
-  /** Serves it, or goes on with this responder. Throws ERR_OPTIONS, ERR_STOPPED. */
-  put(service: string, responder: Responder): ServedService {
+  /** Goes on with what was put before without an end. The file has been loaded. */
+  start(): void {
+    for (const [service, responder] of this.#file.services) {
+      try {
+        this.#serve(service, { ...responder, ttlMs: undefined })
+      } catch (error) {
+        // The application around the node may serve it by itself now.
+        this.#log.error({ error, service }, 'a service could not be given to its webhook again')
+      }
+    }
+  }
+
+  /**
+   * Serves it, or goes on with this responder; without `ttlMs`, after restarts of the node, too. Rejects with ERR_OPTIONS,
+   * ERR_STOPPED, and with ERR_DATA_DIR where it cannot be kept.
+   */
+  async put(service: string, responder: Responder): Promise<ServedService> {
+    const served = this.#serve(service, responder)
+    const { concurrency, ttlMs, webhook } = responder
+    await this.#file.keepService(
+      service,
+      ttlMs === undefined ? { webhook, concurrency } : undefined
+    )
+    return served
+  }
+
+  #serve(service: string, responder: Responder): ServedService {
     const old = this.#entries.get(service)
     if (old !== undefined && old.responder.concurrency === responder.concurrency) {
       old.responder = responder
@@ -60,9 +94,11 @@ export class WebhookServices {
     return shown(service, this.#find(service))
   }
 
-  /** Resolves when the webhook has finished with what it has. Rejects with ERR_NOT_FOUND. */
+  /** Resolves when the webhook has finished with what it has. Rejects with ERR_NOT_FOUND, ERR_DATA_DIR. */
   async delete(service: string): Promise<void> {
-    await this.#end(service, this.#find(service))
+    const entry = this.#find(service)
+    await this.#file.keepService(service, undefined)
+    await this.#end(service, entry)
   }
 
   /** Webhooks that have not answered after LIMITS.serviceDrainMs are not waited for. */

@@ -19,6 +19,8 @@ export interface Served {
   readonly call: Call
   /** A request whose body is still to be written. */
   readonly request: (method: string, path: string) => ClientRequest
+  /** Idempotent, and done at the end of the test. */
+  readonly stop: () => Promise<void>
   /** Options by which commands find it. */
   readonly at: string[]
 }
@@ -35,9 +37,12 @@ export async function served(options: NodeOptions = {}): Promise<Served> {
   const doors = await serve(node, { http: '127.0.0.1:0', logger: silentLogger })
   const { url, token = '' } = doors
   const dataDir = await mkdtemp(join(tmpdir(), 'skein-served-'))
-  onTestFinished(async () => {
+  const stop = async (): Promise<void> => {
     await doors.stop()
     await node.stop()
+  }
+  onTestFinished(async () => {
+    await stop()
     await rm(dataDir, { recursive: true, force: true })
   })
   await writeApiFile(dataDir, { url, token, pid: process.pid })
@@ -50,5 +55,5 @@ export async function served(options: NodeOptions = {}): Promise<Served> {
     })
   const request = (method: string, path: string): ClientRequest =>
     open(`${url}${path}`, { method, headers: { ...own, connection: 'keep-alive' } })
-  return { node, call, request, at: ['--data-dir', dataDir] }
+  return { node, call, request, stop, at: ['--data-dir', dataDir] }
 }

@@ -1,6 +1,9 @@
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
 import { eventually } from '../processes/skein-process.ts'
@@ -121,6 +124,25 @@ describe('sidecar services', () => {
     expect((await call('/v1/services/s', { method: 'DELETE' })).status).toBe(204)
     await expect(node.request('s', '')).rejects.toMatchObject({ code: 'ERR_NO_RESPONDERS' })
     expect((await call('/v1/services/s', { method: 'DELETE' })).status).toBe(404)
+  })
+
+  it('services: without an end they outlive a restart, with one they do not', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'skein-services-'))
+    onTestFinished(() => rm(dataDir, { recursive: true, force: true }))
+    const hook = await webhook((_request, response) => void response.end('here'))
+    const before = await served({ dataDir })
+    const put = (service: string, body: object): Promise<Response> =>
+      before.call(`/v1/services/${service}`, { method: 'PUT', body })
+    await put('kept', { webhook: hook.url, concurrency: 3 })
+    await put('leased', { webhook: hook.url, ttlMs: 60_000 })
+    await put('gone', { webhook: hook.url })
+    await before.call('/v1/services/gone', { method: 'DELETE' })
+    await before.stop()
+    const after = await served({ dataDir })
+    expect((await after.node.request('kept', '')).text()).toBe('here')
+    expect(await (await after.call('/v1/services/kept')).json()).toMatchObject({ concurrency: 3 })
+    expect((await after.call('/v1/services/leased')).status).toBe(404)
+    expect((await after.call('/v1/services/gone')).status).toBe(404)
   })
 
   it.each([

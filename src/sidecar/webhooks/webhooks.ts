@@ -11,7 +11,7 @@ import type { Webhook, WebhookStatus } from './webhook.ts'
 export interface WebhooksComponents {
   readonly subscriptions: Pick<OpenSubscriptions, 'takeForWebhook' | 'release' | 'describe'>
   readonly figures: Figures
-  readonly file: WebhookFile
+  readonly file: Pick<WebhookFile, 'subscriptions' | 'keepSubscription'>
   readonly logger: Logger
 }
 
@@ -30,10 +30,9 @@ export class Webhooks {
     this.#pushes = this.#addFigures(components.figures)
   }
 
-  /** Goes on with what was registered before. Rejects with ERR_DATA_DIR where that cannot be read. */
-  async start(): Promise<void> {
+  /** Goes on with what was registered before. The file has been loaded. */
+  start(): void {
     const { file } = this.#components
-    await file.load()
     for (const [name, { paused, webhook }] of file.subscriptions) {
       const pusher = this.#create(name, webhook, paused)
       this.#pushers.set(name, pusher)
@@ -49,7 +48,8 @@ export class Webhooks {
     return this.#change(name, async () => {
       const before = this.#pushers.get(name)
       const isAlike = before !== undefined && isDeepStrictEqual(before.webhook, webhook)
-      if (isAlike && before.state !== 'paused') return
+      // One that does not work is tried at once: whoever registers it has a reason.
+      if (isAlike && before.state === 'pushing') return
       await this.#end(name)
       const pusher = this.#create(name, webhook, undefined)
       await pusher.start()
