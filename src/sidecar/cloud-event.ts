@@ -67,7 +67,9 @@ function shownHeaders(headers: Readonly<Record<string, string>>): Shown {
   const extension = context === undefined ? EXTENSION : OWN_EXTENSION
   let json = ''
   let rest: Record<string, string> | undefined
-  for (const [name, value] of Object.entries(headers)) {
+  // Headers inherit nothing, and a list of entries would be made for every message.
+  for (const name in headers) {
+    const value = headers[name] as string
     if (EVENT_ATTRIBUTES.has(name)) {
       if (context !== undefined && CONTEXT_ATTRIBUTES.get(name)?.(value) === true) {
         context[name] = value

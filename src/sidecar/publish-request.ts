@@ -90,15 +90,26 @@ export const PUBLISH_HEADERS = {
 /** Makes of the headers what they mean. Throws ERR_OPTIONS naming a header, or ERR_CONTENT_TYPE. */
 export function publishRequestOf(
   given: IncomingHttpHeaders,
-  { idempotencyKey, ...headers }: ValuesOf<typeof PUBLISH_HEADERS>,
+  headers: ValuesOf<typeof PUBLISH_HEADERS>,
   message: MessageHeaders,
   split: 'lines' | undefined
 ): PublishRequest {
-  const id = headers.id ?? idempotencyKey
+  const { idempotencyKey, id = idempotencyKey } = headers
   if (idempotencyKey !== undefined && id !== idempotencyKey) {
     throw optionError('Skein-Id', 'it differs from Idempotency-Key; give one of them.')
   }
-  const options = { ...headers, ...message, id }
+  // Of one shape, for speed: copies of objects with names that vary cost several microseconds.
+  const options = {
+    key: headers.key,
+    ttlMs: headers.ttlMs,
+    priority: headers.priority,
+    deliverAt: headers.deliverAt,
+    retain: headers.retain,
+    confirm: headers.confirm,
+    id,
+    contentType: message.contentType,
+    headers: message.headers
+  }
   const mode = modeOf(given['content-type'], split)
   const inBody = mode === 'event' || mode === 'batch'
   // Senders may repeat in headers what stands in an event; the body counts.

@@ -110,7 +110,7 @@ export class Api {
 
 const NO_MESSAGE: MessageHeaders = { contentType: undefined, headers: undefined }
 
-type Shape = Pick<Route, 'body' | 'headers' | 'index' | 'path' | 'pathNames' | 'pattern'>
+type Shape = Pick<Route, 'body' | 'fallbacks' | 'index' | 'pathNames' | 'pattern'>
 
 function pathValues({ pathNames, pattern }: Shape, target: string): Record<string, string> {
   const values: Record<string, string> = {}
@@ -118,15 +118,16 @@ function pathValues({ pathNames, pattern }: Shape, target: string): Record<strin
   const path = pathOf(target)
   const found = pattern.exec(path)
   if (found === null) throw new SkeinError('ERR_NOT_FOUND', `There is no route ${path}.`)
-  pathNames.forEach((name, index) => {
+  for (let index = 0; index < pathNames.length; index++) {
+    const name = pathNames[index] as string
     values[name] = decodeSegment(found[index + 1] ?? '', name)
-  })
+  }
   return values
 }
 
 /** Throws ERR_OPTIONS naming a header of Skein's that the route does not know: nothing is silently ignored. */
 function headerValues(
-  { body, headers: set, index }: Shape,
+  { body, fallbacks, index }: Shape,
   given: IncomingHttpHeaders
 ): { headers: Record<string, unknown>; message: MessageHeaders } {
   const headers: Record<string, unknown> = {}
@@ -146,6 +147,6 @@ function headerValues(
       }
     }
   }
-  for (const key in set) headers[key] ??= set[key]?.fallback
+  for (const [key, fallback] of fallbacks) headers[key] ??= fallback
   return { headers, message }
 }

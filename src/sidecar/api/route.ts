@@ -94,6 +94,8 @@ export interface Route<
   /** The names of its query parameters. */
   readonly allowed: readonly string[]
   readonly index: HeaderIndex
+  /** What headers that are not given mean, where that is not nothing. */
+  readonly fallbacks: readonly (readonly [key: string, value: unknown])[]
   /** Matches its paths; the groups are what stands for the names, encoded. */
   readonly pattern: RegExp
   readonly pathNames: readonly string[]
@@ -118,6 +120,9 @@ export function route<
     ...init,
     allowed: Object.keys(query ?? {}),
     index: headerIndex(headers ?? {}),
+    fallbacks: Object.entries(headers ?? {}).flatMap(([key, { fallback }]) =>
+      fallback === undefined ? [] : [[key, fallback] as const]
+    ),
     pattern: new RegExp(`^${pattern}$`),
     pathNames: [...path.matchAll(NAME)].map(([, , name = '']) => name)
   }
