@@ -219,6 +219,8 @@ export const LIMITS = {
   mqttInFlightInbound: 1024,
   /** Bytes written to one MQTT client that its socket has not taken; the rest waits on disk. */
   mqttWriteBytes: 64 * KIB,
+  /** An MQTT client that takes nothing for so long is closed, ms: whoever wants that sooner says so by its keep-alive. */
+  mqttDrainMs: 24 * 3_600_000,
   /** Packets that a client may send behind its CONNECT before that is answered. */
   mqttEarlyPackets: 1024,
   /** Persistent MQTT sessions without a connection of which exchanges under way are remembered: some 10 MiB. */

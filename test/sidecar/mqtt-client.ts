@@ -97,7 +97,7 @@ export async function connected(
 }
 
 /** Waits for what happens soon. */
-export async function until(holds: () => boolean | Promise<boolean>, ms = 8000): Promise<void> {
+export async function until(holds: () => boolean | Promise<boolean>, ms = 20_000): Promise<void> {
   for (const start = performance.now(); !(await holds()); await delay(5)) {
     if (performance.now() - start > ms) throw new Error(`not within ${ms} ms: ${holds.toString()}`)
   }

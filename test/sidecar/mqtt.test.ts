@@ -1,5 +1,7 @@
-import { describe, expect, it } from 'vitest'
-import { connected, mqttNode, mqttPair, until } from './mqtt-client.ts'
+import { spawn, spawnSync } from 'node:child_process'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { skipFor } from '../fixtures/needs.ts'
+import { TOKEN, connected, mqttNode, mqttPair, rawClient, until } from './mqtt-client.ts'
 
 describe('mqtt', () => {
   it('a message of a client at one node reaches clients at another, with the lower of both QoS', async () => {
@@ -34,6 +36,33 @@ describe('mqtt', () => {
     expect(message).toMatchObject({ topic: 'jobs/1', headers: {} })
     expect(message?.text()).toBe('mow')
   })
+
+  it.each([
+    [1, 'puback'],
+    [2, 'pubrec']
+  ] as const)(
+    'QoS %i is acknowledged after the node has confirmed it, not before',
+    async (qos, cmd) => {
+      const served = await mqttNode()
+      const client = await rawClient(served)
+      let confirm = (): void => {}
+      const publish = vi.spyOn(served.node, 'publish').mockImplementation(
+        () =>
+          new Promise((resolve) => {
+            confirm = () => resolve({ id: 'x', sequence: 1, time: new Date() })
+          })
+      )
+      const message = { topic: 'x', payload: 'x', qos, messageId: 7, dup: false, retain: false }
+      client.send({ cmd: 'publish', ...message })
+      await until(() => publish.mock.calls.length === 1)
+      expect(publish.mock.calls[0]?.[2]).toMatchObject({ confirm: 'stored', retain: false })
+      const other = await connected(served)
+      await other.client.subscribeAsync('y')
+      expect(client.packets.map((packet) => packet.cmd)).toEqual(['connack'])
+      confirm()
+      expect(await client.received(cmd)).toMatchObject([{ messageId: 7 }])
+    }
+  )
 
   it('what other doors publish comes with QoS 1; empty levels and empty payloads pass', async () => {
     const { node, url } = await mqttNode()
@@ -185,5 +214,49 @@ describe('mqtt: wills', () => {
     await a.stop()
     await until(() => watch.packets.length === 1)
     expect(watch.texts()).toEqual(['gone 1'])
+  })
+})
+
+const lack = (): string | undefined =>
+  ['mosquitto_sub', 'mosquitto_pub'].some((name) => spawnSync(name, ['--help']).error)
+    ? 'no mosquitto_sub and mosquitto_pub (mosquitto-clients)'
+    : undefined
+
+describe('mqtt: stock clients', () => {
+  it('mosquitto_sub beside one node gets what mosquitto_pub beside another sends', async (context) => {
+    skipFor(lack(), context)
+    const [a, b] = await mqttPair()
+    const at = ({ doors }: typeof a): string[] => {
+      const [host = '', port = ''] = (doors.mqtt ?? '').split(':')
+      return ['-h', host, '-p', port, '-u', 'any', '-P', TOKEN, '-V', 'mqttv311']
+    }
+    const options = ['-i', 'paper', '-c', '-q', '2', '-t', 'news/#', '-F', '%q %r %t %p']
+    const sub = spawn('mosquitto_sub', [...at(a), ...options])
+    onTestFinished(() => void sub.kill())
+    let printed = ''
+    sub.stdout.on('data', (chunk) => (printed += String(chunk)))
+    await until(async () => (await a.node.subscriptions()).length === 1)
+    for (const qos of ['0', '1', '2']) {
+      const text = `hello ${qos}`
+      const pub = spawn('mosquitto_pub', [
+        ...at(b),
+        '-q',
+        qos,
+        '-t',
+        'news/today',
+        '-m',
+        text,
+        '-r'
+      ])
+      const code = await new Promise((resolve) => pub.once('exit', resolve))
+      expect(code).toBe(0)
+    }
+    await until(() => ['0', '1', '2'].every((qos) => printed.includes(`hello ${qos}`)))
+    const lines = printed.trim().split('\n')
+    expect(lines).toEqual([
+      '0 0 news/today hello 0',
+      '1 0 news/today hello 1',
+      '2 0 news/today hello 2'
+    ])
   })
 })

@@ -77,8 +77,7 @@ export function createBroker(components: BrokerComponents, init: BrokerInit): Ae
     mq: new NoEmitter(),
     persistence: new MqttPersistence({ sessions, publisher }),
     connectTimeout: LIMITS.mqttConnectTimeoutMs,
-    // Whoever takes nothing gets nothing, and keep-alive ends who is gone.
-    drainTimeout: 0,
+    drainTimeout: LIMITS.mqttDrainMs,
     queueLimit: LIMITS.mqttEarlyPackets,
     maxInflightInbound: LIMITS.mqttInFlightInbound,
     preConnect: (client, packet, done) => {
