@@ -102,6 +102,7 @@ describe('mqtt: who comes in', () => {
     await client.publishAsync('x', 'alive', { qos: 2 })
     await until(() => packets.length === 1)
     expect(await served.metric('skein_mqtt_connections')).toBe(1)
+    expect(await served.metric(closedFor('protocol error'))).toBeLessThanOrEqual(count)
   })
 })
 

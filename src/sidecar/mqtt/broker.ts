@@ -112,7 +112,11 @@ function listenTo(broker: Aedes, { figures, logger, sessions }: BrokerComponents
     figures.closed(reason)
     logger.debug({ client: client.id, reason }, 'an MQTT connection was closed')
   }
+  /** What ends a connection is often followed by errors that come of it. */
+  const ended = new WeakSet<Client>()
   const faulted = (client: Client, error: Error): void => {
+    if (ended.has(client)) return
+    ended.add(client)
     const reason = faultOf(error)
     if (reason !== undefined) figures.closed(reason)
     const fields = { client: client.id, reason: error.message }
