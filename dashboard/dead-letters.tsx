@@ -74,10 +74,12 @@ function Letters({ at, isBusy, letters, onRedrive, subscription }: LettersProps)
     <>
       <div class="sub-title">
         <h3>{subscription}</h3>
-        <button type="button" disabled={isBusy} onClick={() => onRedrive(undefined)}>
-          {letters.length === 1 ? 'Redrive it' : `Redrive all ${count(letters.length)}`}
-          <span class="visually-hidden"> of {subscription}</span>
-        </button>
+        {letters.length > 1 && (
+          <button type="button" disabled={isBusy} onClick={() => onRedrive(undefined)}>
+            Redrive all {count(letters.length)}
+            <span class="visually-hidden"> of {subscription}</span>
+          </button>
+        )}
       </div>
       <Table
         label={`Dead letters of ${subscription}`}

@@ -16,12 +16,12 @@ export function Groups({ groups }: { groups: readonly Group[] }): JSX.Element {
       ) : (
         <Table
           label="Work groups"
-          columns={['Group', 'Filter', 'Members, with their share', { number: 'Lag' }]}
+          columns={['Group', { minor: 'Filter' }, 'Members, with their share', { number: 'Lag' }]}
         >
           {groups.map((group) => (
             <tr key={group.name}>
               <th scope="row">{group.name}</th>
-              <td class="wrap">
+              <td class="wrap minor">
                 <code>{group.filter}</code>
               </td>
               <td class="wrap">

@@ -24,7 +24,7 @@ export function Outbox({ now }: { now: Snapshot }): JSX.Element {
           columns={[
             'To',
             'Topic',
-            { number: 'Size' },
+            { number: 'Size', isMinor: true },
             { number: 'Waits' },
             { number: 'Ends in' },
             { number: 'Copies' }
@@ -36,7 +36,7 @@ export function Outbox({ now }: { now: Snapshot }): JSX.Element {
                 {nameOf(entry.to, entry.toName)}
               </th>
               <td class="wrap">{entry.topic}</td>
-              <td class="number">{bytes(entry.bytes)}</td>
+              <td class="number minor">{bytes(entry.bytes)}</td>
               <td class="number">{ago(at - Date.parse(entry.since))}</td>
               <td class="number">{ago(Date.parse(entry.expiresAt) - at)}</td>
               <td class="number">{entry.custodians.length}</td>

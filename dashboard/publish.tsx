@@ -26,7 +26,7 @@ export function Publish({ now, watch }: PublishProps): JSX.Element {
         body: payload,
         headers: {
           'content-type': isJson(payload) ? 'application/json' : 'text/plain',
-          ...(key === '' ? {} : { 'skein-key': key })
+          ...(key === '' ? {} : { 'skein-key': headerText(key) })
         }
       })
       const { sequence } = (await response.json()) as { sequence: number }
@@ -97,6 +97,11 @@ function Field({ label, name, onValue, value }: FieldProps): JSX.Element {
       />
     </div>
   )
+}
+
+/** A header is bytes: those of UTF-8, one in each character. */
+function headerText(text: string): string {
+  return String.fromCodePoint(...new TextEncoder().encode(text))
 }
 
 function isJson(text: string): boolean {

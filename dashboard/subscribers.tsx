@@ -25,7 +25,7 @@ export function Subscribers({ history, now }: SubscribersProps): JSX.Element {
       ) : (
         <Table
           label="Durable subscribers"
-          columns={['Subscription', 'Filter', 'State', { number: 'Lag' }]}
+          columns={['Subscription', { minor: 'Filter' }, 'State', { number: 'Lag' }]}
         >
           {subscribers.toSorted(worstFirst).map((one) => (
             <Row
@@ -61,7 +61,7 @@ function Row({ at, isGrowing: grows, own, share, subscriber }: RowProps): JSX.El
         {subscription}
         <span class="dim"> at {nameOf(peerId, node)}</span>
       </th>
-      <td class="wrap">
+      <td class="wrap minor">
         <code>{filter}</code>
       </td>
       <td>

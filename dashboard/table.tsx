@@ -1,7 +1,11 @@
 import type { ComponentChildren, JSX } from 'preact'
 
-/** A heading: of text, of numbers, or one that needs no words on the screen. */
-type Column = string | { readonly number: string } | { readonly hidden: string }
+/** A heading: of text, of numbers, of what a phone has no room for, or one that needs no words on the screen. */
+type Column =
+  | string
+  | { readonly number: string; readonly isMinor?: boolean }
+  | { readonly minor: string }
+  | { readonly hidden: string; readonly isMinor?: boolean }
 
 export interface TableProps {
   readonly label: string
@@ -30,15 +34,22 @@ export function Table({ children, columns, label }: TableProps): JSX.Element {
 
 function Heading({ column }: { column: Column }): JSX.Element {
   if (typeof column === 'string') return <th scope="col">{column}</th>
+  if ('minor' in column) {
+    return (
+      <th scope="col" class="minor">
+        {column.minor}
+      </th>
+    )
+  }
   if ('number' in column) {
     return (
-      <th scope="col" class="number">
+      <th scope="col" class={column.isMinor === true ? 'number minor' : 'number'}>
         {column.number}
       </th>
     )
   }
   return (
-    <th scope="col">
+    <th scope="col" class={column.isMinor === true ? 'minor' : ''}>
       <span class="visually-hidden">{column.hidden}</span>
     </th>
   )

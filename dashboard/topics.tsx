@@ -28,10 +28,10 @@ export function Topics({ history, now }: TopicsProps): JSX.Element {
           columns={[
             'Channel',
             { number: 'Messages /s' },
-            { hidden: 'Trend' },
+            { hidden: 'Trend', isMinor: true },
             { number: 'Held' },
-            { number: 'Size' },
-            { number: 'Members' },
+            { number: 'Size', isMinor: true },
+            { number: 'Members', isMinor: true },
             { number: 'Missing' }
           ]}
         >
@@ -62,12 +62,12 @@ function Row({ history, names, topic }: RowProps): JSX.Element {
         {!topic.joined && <span class="dim"> not joined</span>}
       </th>
       <td class="number">{now === undefined ? '–' : rate(now)}</td>
-      <td class="trend">
+      <td class="trend minor">
         <Sparkline values={ratesOf(history, messages)} />
       </td>
       <td class="number">{count(topic.messages)}</td>
-      <td class="number">{bytes(topic.bytes)}</td>
-      <td class="number">{topic.members + (topic.joined ? 1 : 0)}</td>
+      <td class="number minor">{bytes(topic.bytes)}</td>
+      <td class="number minor">{topic.members + (topic.joined ? 1 : 0)}</td>
       <td class={missing > 0 ? 'number bad' : 'number dim'}>{count(missing)}</td>
     </tr>
   )

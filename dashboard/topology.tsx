@@ -37,7 +37,13 @@ function NodeTable({ at, graph }: { at: number; graph: MeshGraph }): JSX.Element
   return (
     <Table
       label="Nodes of the mesh"
-      columns={['Node', 'State', 'Connected to', { number: 'Round trip' }, 'Services']}
+      columns={[
+        'Node',
+        'State',
+        'Connected to',
+        { number: 'Round trip', isMinor: true },
+        { minor: 'Services' }
+      ]}
     >
       {graph.nodes.toSorted(byState).map((node) => (
         <tr key={node.id} class={node.state}>
@@ -49,10 +55,10 @@ function NodeTable({ at, graph }: { at: number; graph: MeshGraph }): JSX.Element
             <State node={node} at={at} />
           </td>
           <td class="wrap">{neighboursOf(node, names)}</td>
-          <td class="number">
+          <td class="number minor">
             {node.roundTripMs === undefined ? '' : `${node.roundTripMs.toFixed(1)} ms`}
           </td>
-          <td class="wrap">{node.services.join(', ')}</td>
+          <td class="wrap minor">{node.services.join(', ')}</td>
         </tr>
       ))}
     </Table>

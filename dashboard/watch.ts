@@ -29,7 +29,7 @@ export class Watch {
   readonly #listeners = new Set<() => void>()
   #state: WatchState = { connection: { kind: 'connecting' }, history: [] }
   #slow: { readonly at: number; readonly value: Slow } | undefined
-  #peers = ''
+  #signs = ''
   #timer: ReturnType<typeof setTimeout> | undefined
   #running: AbortController | undefined
 
@@ -100,11 +100,11 @@ export class Watch {
     this.#timer = setTimeout(() => void this.#look(), FAST_MS)
   }
 
-  /** Where a peer came or went, the others may be connected in another way now. */
-  #compare({ peers }: Fast): void {
-    const now = peers.map(({ connected, peerId, state }) => peerId + state + connected).join(' ')
-    if (now !== this.#peers) this.#slow = undefined
-    this.#peers = now
+  /** What is asked seldom is asked at once where the rest shows that it has changed. */
+  #compare(fast: Fast): void {
+    const now = signsOf(fast)
+    if (now !== this.#signs) this.#slow = undefined
+    this.#signs = now
   }
 
   #failed(error: unknown): void {
@@ -157,4 +157,15 @@ export class Watch {
     this.#state = state
     for (const listener of this.#listeners) listener()
   }
+}
+
+/** Peers that came or went, messages that wait, dead letters, subscriptions: each shows in what is asked often. */
+function signsOf({ peers, status, topics }: Fast): string {
+  const letters = topics.filter(({ channel }) => channel.startsWith('$dlq'))
+  return JSON.stringify([
+    peers.map(({ connected, peerId, state }) => [peerId, state, connected]),
+    letters.map(({ journal }) => journal.next),
+    status.subscribers.map(({ peerId, subscription }) => [peerId, subscription]),
+    status.outbox
+  ])
 }

@@ -116,7 +116,7 @@ const ATTACK = String.raw`async ({ base, token }) => {
       socket.onerror = socket.onclose = () => resolve(undefined)
     }).finally(() => socket.close())
   await tried('events', () => ended(new EventSource(base + '/v1/subscribe?filter=%23&from=earliest')))
-  const bearer = token === undefined ? [] : ['bearer.' + btoa(token).replace(/=+$/, '')]
+  const bearer = token === undefined ? [] : ['bearer.' + btoa(token).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')]
   const address = base.replace('http', 'ws') + '/v1/ws'
   await tried('socket', () => ended(new WebSocket(address, ['skein.v1', ...bearer])))
   return gained
@@ -185,6 +185,7 @@ describe('a page of another origin', () => {
     expect(gained.join('\n')).toContain('read /v1/status: {"peerId"')
     expect(gained.join('\n')).toContain('read /v1/history?filter=%23: {"messages"')
     expect(gained.join('\n')).toContain('publish text/plain cors')
+    expect(gained).toEqual(expect.arrayContaining(['events: opened', 'socket: opened']))
     expect(node.status().published).toBeGreaterThan(1)
   })
 })
