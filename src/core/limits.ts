@@ -165,8 +165,6 @@ export const LIMITS = {
   pullIdleMs: 60_000,
   /** A WebSocket frame: the largest payload in base64, and what belongs to it. */
   wsFrameBytes: 1 * MIB,
-  /** What waits for one WebSocket client before nothing more is read for it, and from it. */
-  wsBufferBytes: 512 * KIB,
   /** Bytes taken at once for one subscription over WebSocket: many fit the buffer. */
   wsBatchBytes: 64 * KIB,
   /** Subscriptions of one WebSocket connection: each may have a batch in memory. */

@@ -246,7 +246,7 @@ class HttpSidecar implements Sidecar {
     addSubscribeRoute(this.#api, { node, logger, subscriptions, sharing, signal: draining })
     addWebsocketRoute(
       { app: this.#app, api: this.#api },
-      { node, logger, figures, connections: this.#connections, subscriptions, draining }
+      { node, logger, figures, connections: this.#connections, subscriptions, sharing, draining }
     )
     addSubscriptionRoutes(this.#api, { node, subscriptions, webhooks })
     addPullRoutes(this.#api, { subscriptions, draining })

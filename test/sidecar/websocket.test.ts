@@ -1,5 +1,5 @@
 import { request } from 'node:http'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
 import { eventually } from '../processes/skein-process.ts'
 import { connect } from './socket-client.ts'
@@ -289,6 +289,23 @@ describe('websocket: services', () => {
 })
 
 describe('websocket: load and end', () => {
+  it('a client that does not answer pings is cut off, one that does is not', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const { url } = await pushing()
+    const [silent, alive] = [await connect(url, undefined, { autoPong: false }), await connect(url)]
+    await silent.ask({ type: 'publish', topic: 'a' })
+    for (let beat = 0; beat < 4; beat++) {
+      const pinged = new Promise((resolve) => alive.socket.once('ping', resolve))
+      vi.advanceTimersByTime(LIMITS.wsPingMs)
+      await pinged
+      // Its answer has been read when that to what follows it is here.
+      await alive.ask({ type: 'publish', topic: 'a' })
+    }
+    expect(await silent.closed).toBe(1006)
+    expect(alive.socket.readyState).toBe(alive.socket.OPEN)
+  })
+
   it('a slow reader costs a bounded buffer, gets everything in the end, and holds nobody up', async () => {
     const { call, node, url } = await pushing()
     const [slow, fast] = [await connect(url), await connect(url)]
@@ -303,7 +320,7 @@ describe('websocket: load and end', () => {
     const figures = String((await call('/metrics')).body)
     const buffered = Number(/^skein_websocket_buffered_bytes (\d+)$/m.exec(figures)?.[1])
     expect(buffered).toBeGreaterThan(0)
-    expect(buffered).toBeLessThan(LIMITS.wsBufferBytes + 4 * LIMITS.wsBatchBytes)
+    expect(buffered).toBeLessThan(LIMITS.sseBatchBytes + 4 * LIMITS.wsBatchBytes)
     slow.socket.resume()
     await eventually(() => slow.frames.length === count)
     expect(slow.frames.map(({ event }) => Number.parseInt(event.data, 10))).toEqual(

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { SkeinError } from '../../core/errors.ts'
-import type { Gap, Message, ServiceReply, ServiceRequest } from '../../node/contract.ts'
-import { type DataEncoding, cloudEventJson, dataJson } from '../cloud-event.ts'
+import type { Gap, ServiceReply, ServiceRequest } from '../../node/contract.ts'
+import { dataJson } from '../cloud-event.ts'
 import { problemOf } from '../problem.ts'
 import type { Ref } from './commands.ts'
 
@@ -68,9 +68,9 @@ export function errorText(
   return JSON.stringify({ type: 'error', ...of, error: problemOf(error) })
 }
 
-export function messageText(of: number, message: Message, encoding: DataEncoding): string {
-  const event = cloudEventJson(message, encoding)
-  return `{"type":"message","subscription":${of},"cursor":"${message.cursor}","event":${event}}`
+/** `event` is its JSON. */
+export function messageText(of: number, cursor: string, event: string): string {
+  return `{"type":"message","subscription":${of},"cursor":"${cursor}","event":${event}}`
 }
 
 export function gapText(of: number, gap: Gap): string {

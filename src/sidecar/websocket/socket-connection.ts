@@ -5,6 +5,7 @@ import { SkeinError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { SkeinNode } from '../../node/contract.ts'
+import type { EventSharing } from '../event-sharing.ts'
 import type { OpenSubscriptions } from '../open-subscriptions.ts'
 import { errorOfRequest } from '../problem.ts'
 import { within } from '../waiting.ts'
@@ -18,6 +19,7 @@ import { SocketWriter } from './socket-writer.ts'
 export interface SocketConnectionComponents {
   readonly node: SkeinNode
   readonly subscriptions: OpenSubscriptions
+  readonly sharing: EventSharing
   readonly logger: Logger
   readonly socket: WebSocket
   /** What `socket` speaks over. */
@@ -49,12 +51,12 @@ export class SocketConnection {
 
   constructor(components: SocketConnectionComponents) {
     this.#components = components
-    const { connection, logger, node, socket, subscriptions } = components
-    const writer = new SocketWriter(socket, connection, () => this.#readOn())
+    const { logger, node, sharing, subscriptions } = components
+    const writer = new SocketWriter(components, () => this.#readOn())
     this.#writer = writer
     // Every request that is under way listens to it.
     setMaxListeners(0, this.#gone.signal)
-    this.#subscriptions = new SocketSubscriptions({ node, subscriptions, writer, logger })
+    this.#subscriptions = new SocketSubscriptions({ node, subscriptions, sharing, writer, logger })
     this.#services = new SocketServices({ node, writer })
     this.#commands = new SocketCommands(
       { node, subscriptions: this.#subscriptions, services: this.#services },

@@ -4,6 +4,7 @@ import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { Message, NackOptions, SkeinNode, Subscription } from '../../node/contract.ts'
 import type { DataEncoding } from '../cloud-event.ts'
+import type { EventSharing } from '../event-sharing.ts'
 import type { OpenSubscriptions } from '../open-subscriptions.ts'
 import { errorOfRequest } from '../problem.ts'
 import { parseFrom } from '../query.ts'
@@ -15,6 +16,7 @@ import type { SocketWriter } from './socket-writer.ts'
 export interface SocketSubscriptionsComponents {
   readonly node: Pick<SkeinNode, 'subscribe'>
   readonly subscriptions: OpenSubscriptions
+  readonly sharing: EventSharing
   readonly writer: SocketWriter
   readonly logger: Logger
 }
@@ -154,8 +156,9 @@ export class SocketSubscriptions {
   /** Takes nothing from the subscription while the socket has no room: a slow reader falls back to what is on disk. */
   async #run(entry: Entry): Promise<void> {
     const { id, subscription } = entry
-    const { logger, writer } = this.#components
+    const { logger, sharing, writer } = this.#components
     const release = [
+      sharing.enter(),
       subscription.events.on('gap', (gap) => writer.write(gapText(id, gap))),
       subscription.events.on('stalled', (gap) => writer.write(gapText(id, gap))),
       subscription.events.on('end', ({ error }) => this.#ended(entry, error))
@@ -173,12 +176,13 @@ export class SocketSubscriptions {
   }
 
   async #copy({ acknowledge, encoding, ending, id, subscription }: Entry): Promise<void> {
-    const { writer } = this.#components
+    const { sharing, writer } = this.#components
     const { signal } = ending
     let length = LIMITS.wsBatchBytes / 64
     while (!signal.aborted) {
       await writer.room()
-      const most = Math.min(Math.floor(LIMITS.wsBatchBytes / length), LIMITS.pullMessages)
+      const bytes = Math.min(LIMITS.wsBatchBytes, sharing.batchBytes)
+      const most = Math.min(Math.floor(bytes / length), LIMITS.pullMessages)
       const messages = await subscription.pull(Math.max(1, most), LIMITS.pullWaitMs, signal)
       if (signal.aborted) return
       if (messages.length === 0) {
@@ -189,7 +193,7 @@ export class SocketSubscriptions {
       let total = 0
       writer.together(() => {
         for (const message of messages) {
-          const text = messageText(id, message, encoding)
+          const text = messageText(id, message.cursor, sharing.jsonOf(message, encoding))
           total += text.length
           // What cannot be acknowledged is handed over again; the subscription reports its own end.
           writer.write(text, acknowledge ? () => void message.ack().catch(() => {}) : undefined)

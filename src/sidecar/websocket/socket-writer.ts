@@ -1,18 +1,29 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
-import { LIMITS } from '../../core/limits.ts'
+import type { EventSharing } from '../event-sharing.ts'
+
+export interface SocketWriterComponents {
+  readonly socket: WebSocket
+  /** What `socket` speaks over. */
+  readonly connection: Socket
+  /** Says how much may wait for one slow client. */
+  readonly sharing: Pick<EventSharing, 'batchBytes'>
+}
 
 /** Writes frames, and knows when the other side is behind. */
 export class SocketWriter {
   readonly #socket: WebSocket
   readonly #connection: Socket
+  readonly #sharing: Pick<EventSharing, 'batchBytes'>
   readonly #onRoom: () => void
   readonly #waiting = new Set<() => void>()
 
   /** `onRoom`: the other side has taken something. */
-  constructor(socket: WebSocket, connection: Socket, onRoom: () => void) {
+  constructor(components: SocketWriterComponents, onRoom: () => void) {
+    const { connection, sharing, socket } = components
     this.#socket = socket
     this.#connection = connection
+    this.#sharing = sharing
     this.#onRoom = onRoom
     socket.once('close', () => this.#wake())
   }
@@ -23,7 +34,7 @@ export class SocketWriter {
 
   /** So much waits for the other side that nothing more is to be made ready for it. */
   get isFull(): boolean {
-    return this.isOpen && this.#socket.bufferedAmount >= LIMITS.wsBufferBytes
+    return this.isOpen && this.#socket.bufferedAmount >= this.#sharing.batchBytes
   }
 
   /** `taken` is called when the system has it, and never where the connection broke before. */

@@ -8,6 +8,7 @@ import type { SkeinNode } from '../../node/contract.ts'
 import type { Api } from '../api/api.ts'
 import { empty, route } from '../api/route.ts'
 import type { Connections } from '../connections.ts'
+import type { EventSharing } from '../event-sharing.ts'
 import type { Figures } from '../figures.ts'
 import type { OpenSubscriptions } from '../open-subscriptions.ts'
 import type { RouteConfig } from '../route-config.ts'
@@ -18,6 +19,7 @@ import { GOODBYE_MS, SocketConnection } from './socket-connection.ts'
 export interface WebsocketRouteComponents {
   readonly node: SkeinNode
   readonly subscriptions: OpenSubscriptions
+  readonly sharing: EventSharing
   readonly logger: Logger
   readonly figures: Figures
   readonly connections: Pick<Connections, 'upgraded'>
