@@ -12,6 +12,10 @@ export interface WebhookCall {
   /** Bytes of the answer's body; more is cut off. */
   readonly limit: number
   readonly signal: AbortSignal
+  /** False: an answer counts whose body breaks off. Default true. */
+  readonly needsBody?: boolean
+  /** There is a connection, the request goes out on it. `isReused`: the other side may have closed it meanwhile. */
+  readonly onConnection?: (isReused: boolean) => void
 }
 
 export interface WebhookAnswer {
@@ -31,7 +35,7 @@ const tlsAgent = new TlsAgent({ keepAlive: true })
  * each call and takes three times as long. Rejects with the signal's reason, or with an error of the system.
  */
 export function callWebhook(url: string, call: WebhookCall): Promise<WebhookAnswer> {
-  const { headers, limit, payload, signal } = call
+  const { headers, limit, needsBody = true, onConnection, payload, signal } = call
   const isTls = url.startsWith('https:')
   return new Promise((resolve, reject) => {
     const options = { method: 'POST', agent: isTls ? tlsAgent : agent, headers }
@@ -43,6 +47,12 @@ export function callWebhook(url: string, call: WebhookCall): Promise<WebhookAnsw
     const onAbort = (): void => {
       outgoing.destroy()
       give(() => reject(signal.reason as Error))
+    }
+    if (onConnection !== undefined) {
+      outgoing.on('socket', (socket) => {
+        if (outgoing.reusedSocket) onConnection(true)
+        else socket.once(isTls ? 'secureConnect' : 'connect', () => onConnection(false))
+      })
     }
     outgoing.on('error', (error) => give(() => reject(error)))
     outgoing.on('response', (response) => {
@@ -67,7 +77,7 @@ export function callWebhook(url: string, call: WebhookCall): Promise<WebhookAnsw
       })
       response.on('end', () => answer(false))
       // The connection broke within the body.
-      response.on('error', (error) => give(() => reject(error)))
+      response.on('error', (error) => (needsBody ? give(() => reject(error)) : answer(true)))
     })
     if (signal.aborted) onAbort()
     else signal.addEventListener('abort', onAbort, { once: true })

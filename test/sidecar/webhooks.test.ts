@@ -227,7 +227,7 @@ describe('webhooks: an endpoint that fails', () => {
   })
 
   it.each([
-    [null, 0],
+    [undefined, 0],
     ['2', 2000],
     [' 0 ', 0],
     ['Thu, 01 Jan 2026 00:00:10 GMT', 10_000],
@@ -271,6 +271,40 @@ describe('webhooks: an endpoint that fails', () => {
     await eventually(async () => (await call('/v1/dlq')).body.deadLetters.length === 1)
     expect((await call('/v1/dlq')).body.deadLetters[0].error).toBe('HTTP 302')
     expect(hook.got).toHaveLength(2)
+  })
+
+  it('a kept connection that the endpoint closes as it is used is no failure', async () => {
+    const { call, node } = await pushing()
+    const hook = await endpoint()
+    const used = new Set<unknown>()
+    hook.answer = ({ headers }, response) => {
+      const { socket } = response
+      if (used.has(socket) && headers['ce-subject'] === 'x/2') socket?.destroy()
+      else response.writeHead(204).end()
+      used.add(socket)
+    }
+    const body = { filter: 'x/#', maxDeliveries: 1, webhook: { url: hook.url, concurrency: 1 } }
+    await call(path, { method: 'PUT', body })
+    await node.publish('x/1', '')
+    await hook.received(1)
+    await eventually(async () => (await call(path)).body.lag === 0)
+    await node.publish('x/2', '')
+    const got = await hook.received(3)
+    expect(got.map(({ headers }) => headers['ce-skeinattempt'])).toEqual(['1', '1', '1'])
+    expect((await call(path)).body.webhook.failures).toBe(0)
+  })
+
+  it('an answer of 2xx counts, whatever becomes of its body', async () => {
+    const { call, node } = await pushing()
+    const hook = await endpoint()
+    hook.answer = (_got, response) => {
+      response.writeHead(200, { 'content-length': 10 }).write('x')
+      setImmediate(() => response.destroy())
+    }
+    await call(path, { method: 'PUT', body: { filter: 'x', webhook: hook.url } })
+    await node.publish('x', '1')
+    await eventually(async () => (await call(path)).body.lag === 0)
+    expect(hook.got).toHaveLength(1)
   })
 
   it('410 pauses, over a restart too, until it is registered again', async () => {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { isSkeinError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
@@ -72,6 +73,8 @@ export class PushSession {
     this.#init = init
     this.#isTrial = init.isTrial
     this.#lanes = new KeyLanes(init.webhook.concurrency === 1)
+    // Every push that is under way listens to it.
+    setMaxListeners(0, this.#cutting.signal)
   }
 
   /** Requests under way. */

@@ -1,7 +1,8 @@
 import type { Message } from '../../node/contract.ts'
 import { LIMITS } from '../../core/limits.ts'
 import { cloudEventJson, eventAttributes } from '../cloud-event.ts'
-import { asHttpType } from '../message-headers.ts'
+import { asHttpType, traceHeaders } from '../message-headers.ts'
+import { type WebhookAnswer, type WebhookCall, callWebhook } from '../webhook-call.ts'
 import type { Webhook } from './webhook.ts'
 
 /** What became of one push. */
@@ -21,13 +22,9 @@ export type Pushed =
 const LATER: ReadonlySet<number> = new Set([408, 425, 429, 503])
 const GONE = 410
 
-/** Errors of a connection that was never there: no byte of the request was sent. */
-const UNREACHABLE =
-  /^(?:ECONNREFUSED|ENOTFOUND|EAI_\w+|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN|ENETDOWN|EADDRNOTAVAIL|EMFILE|ENFILE|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT|CERT_\w+|ERR_TLS_\w+|ERR_SSL_\w+|DEPTH_ZERO_\w+|SELF_SIGNED_\w+|UNABLE_TO_\w+)$/
-
 /** `Retry-After` in seconds or as a date, as ms; 0 where it says nothing. */
-export function retryAfterOf(value: string | null, now: number): number {
-  if (value === null) return 0
+export function retryAfterOf(value: string | undefined, now: number): number {
+  if (value === undefined) return 0
   const text = value.trim()
   const ms = /^\d{1,9}$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now
   return Number.isNaN(ms) ? 0 : Math.min(Math.max(0, ms), LIMITS.webhookRetryAfterMaxMs)
@@ -52,62 +49,21 @@ function binaryHeaders(message: Message): Record<string, string> {
   return headers
 }
 
-const TRACE = ['traceparent', 'tracestate'] as const
-const PRINTABLE = /^[\u0020-\u007e]+$/
-
-/** W3C trace context goes where every tracing library looks for it. */
-function traceHeaders({ headers }: Message): Record<string, string> {
-  return Object.fromEntries(
-    TRACE.flatMap((name) => {
-      const value = headers[name]
-      return value !== undefined && PRINTABLE.test(value) ? [[name, value]] : []
-    })
-  )
-}
-
-function requestOf(webhook: Webhook, subscription: string, message: Message): RequestInit {
+function callOf(webhook: Webhook, subscription: string, message: Message): Call {
   const isBinary = webhook.mode === 'binary'
+  const payload = isBinary ? message.payload : Buffer.from(cloudEventJson(message, 'auto'))
   return {
-    method: 'POST',
-    redirect: 'manual',
-    body: isBinary ? Uint8Array.from(message.payload) : cloudEventJson(message, 'auto'),
+    payload,
     headers: {
       'user-agent': 'skein',
       ...webhook.headers,
       ...(isBinary
         ? binaryHeaders(message)
         : { 'content-type': 'application/cloudevents+json; charset=utf-8' }),
-      ...traceHeaders(message),
+      ...traceHeaders(message.headers),
+      'content-length': payload.byteLength,
       'skein-subscription': encodeURIComponent(subscription)
     }
-  }
-}
-
-/** The connection can be used again once the answer is read; a long one is not worth that. */
-async function discard(response: Response): Promise<void> {
-  let bytes = 0
-  try {
-    for await (const chunk of response.body ?? []) {
-      bytes += chunk.byteLength
-      if (bytes > LIMITS.webhookAnswerBytes) return
-    }
-  } catch {
-    // The status has been said; what was to follow is of no interest.
-  }
-}
-
-function failureOf(error: unknown, timeoutMs: number): Pushed {
-  if ((error as Error).name === 'TimeoutError') {
-    return { kind: 'failed', why: `no answer within ${timeoutMs / 1000} s`, retryAfterMs: 0 }
-  }
-  const { code } = ((error as Error).cause ?? error) as NodeJS.ErrnoException
-  if (code !== undefined && UNREACHABLE.test(code)) {
-    return { kind: 'later', why: `cannot be reached (${code})`, retryAfterMs: 0 }
-  }
-  return {
-    kind: 'failed',
-    why: `the connection broke (${code ?? (error as Error).message})`,
-    retryAfterMs: 0
   }
 }
 
@@ -118,21 +74,59 @@ export async function pushTo(
   message: Message,
   signal: AbortSignal
 ): Promise<Pushed> {
-  const until = AbortSignal.any([signal, AbortSignal.timeout(webhook.timeoutMs)])
-  let response: Response
+  const { timeoutMs, url } = webhook
+  const call = (): Call => callOf(webhook, subscription, message)
+  const first = await attempt({ call, timeoutMs, url }, signal)
+  if (first !== 'stale') return first
+  // A kept connection that the endpoint has closed meanwhile says nothing of it, nor of the message.
+  const second = await attempt({ call, timeoutMs, url }, signal)
+  return second === 'stale' ? failed('the connection broke') : second
+}
+
+type Call = Pick<WebhookCall, 'headers' | 'payload'>
+
+const failed = (why: string): Pushed => ({ kind: 'failed', why, retryAfterMs: 0 })
+
+async function attempt(
+  { call, timeoutMs, url }: { call: () => Call; timeoutMs: number; url: string },
+  signal: AbortSignal
+): Promise<Pushed | 'stale'> {
+  const seen: { connection: 'none' | 'new' | 'reused' } = { connection: 'none' }
+  // `AbortSignal.any` and `timeout` cost far more.
+  const over = new AbortController()
+  const stop = (): void => over.abort()
+  const late = setTimeout(stop, timeoutMs)
+  signal.addEventListener('abort', stop, { once: true })
+  if (signal.aborted) stop()
   try {
-    response = await fetch(webhook.url, {
-      ...requestOf(webhook, subscription, message),
-      signal: until
+    const answer = await callWebhook(url, {
+      ...call(),
+      limit: LIMITS.webhookAnswerBytes,
+      signal: over.signal,
+      needsBody: false,
+      onConnection: (isReused) => (seen.connection = isReused ? 'reused' : 'new')
     })
+    return verdictOn(answer)
   } catch (error) {
-    return signal.aborted ? { kind: 'stopped' } : failureOf(error, webhook.timeoutMs)
+    if (signal.aborted) return { kind: 'stopped' }
+    const { code, message } = error as NodeJS.ErrnoException
+    const why = over.signal.aborted ? `within ${timeoutMs / 1000} s` : `(${code ?? message})`
+    // What cannot even be said in HTTP is a fault of the message.
+    if (seen.connection === 'none' && !(error instanceof TypeError)) {
+      return { kind: 'later', why: `cannot be reached ${why}`, retryAfterMs: 0 }
+    }
+    if (over.signal.aborted) return failed(`no answer ${why}`)
+    return seen.connection === 'reused' ? 'stale' : failed(`the connection broke ${why}`)
+  } finally {
+    clearTimeout(late)
+    signal.removeEventListener('abort', stop)
   }
-  await discard(response)
-  const { ok, status } = response
-  if (ok) return { kind: 'done' }
+}
+
+function verdictOn({ headers, status }: WebhookAnswer): Pushed {
+  if (status >= 200 && status < 300) return { kind: 'done' }
   const why = `HTTP ${status}`
   if (status === GONE) return { kind: 'gone', why }
-  const retryAfterMs = retryAfterOf(response.headers.get('retry-after'), Date.now())
+  const retryAfterMs = retryAfterOf(headers['retry-after'], Date.now())
   return { kind: LATER.has(status) ? 'later' : 'failed', why, retryAfterMs }
 }
