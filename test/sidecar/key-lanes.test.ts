@@ -29,53 +29,77 @@ describe('webhooks: key lanes', () => {
     }
   )
 
+  type Step = typeof step extends fc.Arbitrary<infer One> ? One : never
+
+  /** Lanes, and what a pusher does with them. */
+  class Pushing {
+    readonly lanes: KeyLanes
+    readonly busy: Message[] = []
+    /** What is settled, in that order. */
+    readonly over: Message[] = []
+    number = 0
+    #now = 0
+    readonly #isSingle: boolean
+
+    constructor(isSingle: boolean) {
+      this.lanes = new KeyLanes(isSingle)
+      this.#isSingle = isSingle
+    }
+
+    laneOf({ id, key }: Message): string {
+      return this.#isSingle ? '' : (key ?? `id ${id}`)
+    }
+
+    run(one: Step): void {
+      if (one.do === 'add') this.lanes.add(messageOf(++this.number, one.key))
+      else if (one.do === 'wait') this.#now += one.ms
+      else if (one.do === 'push') this.push()
+      else {
+        const [message] = this.busy.splice(one.at, 1)
+        if (message !== undefined) this.#end(one.do, message)
+      }
+    }
+
+    push(): void {
+      const message = this.lanes.next(this.#now)
+      if (message === undefined) return
+      expect(this.busy.map((one) => this.laneOf(one))).not.toContain(this.laneOf(message))
+      this.busy.push(message)
+    }
+
+    /** In the end all come out. */
+    finish(): void {
+      for (let guard = 0; guard < 500 && this.lanes.size > 0; guard++) {
+        this.push()
+        for (const message of this.busy.splice(0)) this.#end('done', message)
+        this.#now = Math.max(this.#now, this.lanes.dueAt() ?? 0)
+      }
+    }
+
+    #end(how: 'done' | 'fail' | 'back' | 'lose', message: Message): void {
+      if (how === 'back') return this.lanes.back(message)
+      if (how === 'done') this.lanes.done(message)
+      else this.lanes.failed(message, this.#now + 10)
+      // It comes again at once, or is a dead letter.
+      if (how === 'fail') return this.lanes.add(message)
+      if (how === 'lose') this.lanes.release(message.id)
+      this.over.push(message)
+    }
+  }
+
   it.each([false, true])(
     'law: one of a key at a time, in order, failed ones first; single: %o',
     (isSingle) => {
       fc.assert(
         fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
-          const lanes = new KeyLanes(isSingle)
-          const lane = ({ id, key }: Message): string => (isSingle ? '' : (key ?? `id ${id}`))
-          const busy: Message[] = []
-          /** What is settled, in that order. */
-          const over: Message[] = []
-          let [now, number] = [0, 0]
-          const push = (): void => {
-            const message = lanes.next(now)
-            if (message === undefined) return
-            expect(busy.map(lane)).not.toContain(lane(message))
-            busy.push(message)
-          }
-          for (const one of steps) {
-            if (one.do === 'add') lanes.add(messageOf(++number, one.key))
-            else if (one.do === 'wait') now += one.ms
-            else if (one.do === 'push') push()
-            else {
-              const [message] = busy.splice(one.at, 1)
-              if (message === undefined) continue
-              if (one.do === 'back') lanes.back(message)
-              if (one.do === 'done') lanes.done(message)
-              if (one.do === 'fail' || one.do === 'lose') lanes.failed(message, now + 10)
-              // It comes again at once, or is a dead letter.
-              if (one.do === 'fail') lanes.add(message)
-              if (one.do === 'lose') lanes.release(message.id)
-              if (one.do === 'done' || one.do === 'lose') over.push(message)
-            }
-          }
-          // In the end all come out.
-          for (let guard = 0; guard < 500 && lanes.size > 0; guard++) {
-            push()
-            for (const message of busy.splice(0)) {
-              lanes.done(message)
-              over.push(message)
-            }
-            now = Math.max(now, lanes.dueAt() ?? now)
-          }
+          const pushing = new Pushing(isSingle)
+          for (const one of steps) pushing.run(one)
+          pushing.finish()
+          const { lanes, number, over } = pushing
           expect([lanes.size, lanes.bytes, over.length]).toEqual([0, 0, number])
-          for (const name of new Set(over.map(lane))) {
-            const numbers = over
-              .filter((message) => lane(message) === name)
-              .map(({ id }) => Number(id))
+          for (const name of new Set(over.map((message) => pushing.laneOf(message)))) {
+            const own = over.filter((message) => pushing.laneOf(message) === name)
+            const numbers = own.map(({ id }) => Number(id))
             expect(numbers).toEqual(numbers.toSorted((a, b) => a - b))
           }
         })
