@@ -53,7 +53,7 @@ export const ERRORS = {
     429,
     1,
     true,
-    'More is waiting to be published, or more streams are open, than the node may hold.'
+    'More is waiting to be published, more streams are open, or more wrong tokens were tried, than the node allows.'
   ),
   ERR_STORE_FULL: spec(
     507,

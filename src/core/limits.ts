@@ -129,6 +129,14 @@ export const LIMITS = {
   httpConnections: 16_384,
   /** A client must have sent its request headers within this time, ms (slowloris). */
   httpHeadersTimeoutMs: 10_000,
+  /** Who is late is looked for so often, ms. */
+  httpLateCheckMs: 2_500,
+  /** Wrong API tokens that one client may try in a minute. */
+  wrongTokens: 20,
+  /** Clients whose tokens are remembered, right or wrong. */
+  tokenClients: 4096,
+  /** A client that had the token so long ago is one that may have it, ms. */
+  tokenKnownMs: 600_000,
   /** A client must have sent a whole message or JSON body within this time, ms. Streams of lines may last. */
   httpBodyTimeoutMs: 30_000,
   /** At a stop, HTTP requests that are under way have so long to be answered, ms: with the rest, within stopTimeoutMs. */

@@ -16,7 +16,7 @@ export interface AccessInit {
  * What is asked for. `preflight`: a CORS preflight cannot carry a token. `page`: files without secrets, that a browser
  * may also come to from a link elsewhere, without a token.
  */
-type AccessKind = 'call' | 'preflight' | 'page'
+export type AccessKind = 'call' | 'preflight' | 'page'
 
 /** Decides who may talk to the HTTP interface. */
 export interface Access {

@@ -1,11 +1,25 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import { LOCAL, clientOf } from './client-address.ts'
+
+export interface ConnectionsInit {
+  /** All together. */
+  readonly most: number
+  /** One was not taken: there are too many of `connections` together, or of one `client`. */
+  readonly onRefused: (reason: 'connections' | 'client', client: string) => void
+}
+
+/** What one client may have of all: none takes them all from others, and this machine's own services come first. */
+const SHARE = 1 / 4
+const LOCAL_SHARE = 3 / 4
 
 /**
  * The connections of an HTTP server, and which of them have a request under way. Node.js closes idle ones by itself
  * when a server closes, but counts those on which nothing has been sent yet as busy, and keeps one that was busy then.
  */
 export class Connections {
+  readonly #init: ConnectionsInit
+  readonly #clients = new Map<string, number>()
   /** Requests under way by connection. */
   readonly #underWay = new Map<Socket, number>()
   #requests = 0
@@ -13,7 +27,8 @@ export class Connections {
   /** Somebody waits until no request is under way. */
   #idle: (() => void) | undefined
 
-  constructor(server: Server) {
+  constructor(server: Server, init: ConnectionsInit) {
+    this.#init = init
     server.on('connection', (socket: Socket) => this.#add(socket))
     server.on('request', (request: IncomingMessage, response: ServerResponse) => {
       this.#count(request.socket, 1)
@@ -52,15 +67,30 @@ export class Connections {
   }
 
   #add(socket: Socket): void {
-    if (this.#closing) {
+    const client = clientOf(socket.remoteAddress)
+    const count = this.#clients.get(client) ?? 0
+    if (this.#closing || this.#refuses(client, count)) {
       socket.destroy()
       return
     }
     this.#underWay.set(socket, 0)
+    this.#clients.set(client, count + 1)
     socket.once('close', () => {
       this.#count(socket, -(this.#underWay.get(socket) ?? 0))
       this.#underWay.delete(socket)
+      const left = (this.#clients.get(client) ?? 1) - 1
+      if (left > 0) this.#clients.set(client, left)
+      else this.#clients.delete(client)
     })
+  }
+
+  #refuses(client: string, count: number): boolean {
+    const { most, onRefused } = this.#init
+    const share = Math.max(1, Math.floor(most * (client === LOCAL ? LOCAL_SHARE : SHARE)))
+    const isFull = this.#underWay.size >= most
+    if (!isFull && count < share) return false
+    onRefused(isFull ? 'connections' : 'client', client)
+    return true
   }
 
   /** A connection has so many requests more under way. */

@@ -21,6 +21,11 @@ export interface Problem {
 /** Seconds after which a refused call may be tried again. */
 const RETRY_AFTER_SECONDS = 1
 
+/** Its status, where it is the answer to a request: one that came too slowly is its client's fault. */
+export function statusOf({ code, details, status }: SkeinError): number {
+  return code === 'ERR_TIMEOUT' && details['part'] === 'body' ? 408 : status
+}
+
 /** The problem document of `error`; `status` replaces the table's where HTTP knows better. */
 export function problemOf(error: SkeinError, status: number = error.status): Problem {
   return {

@@ -119,7 +119,8 @@ export async function readBody(
 function late(): SkeinError {
   return new SkeinError(
     'ERR_TIMEOUT',
-    `The request body did not come within ${LIMITS.httpBodyTimeoutMs / 1000} s.`
+    `The request body did not come within ${LIMITS.httpBodyTimeoutMs / 1000} s.`,
+    { details: { part: 'body' } }
   )
 }
 

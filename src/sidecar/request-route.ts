@@ -26,7 +26,14 @@ const askService = route({
       'Skein-Responder': 'PeerId of the node that answered.'
     })
   },
-  errors: ['ERR_RESPONDER', 'ERR_NO_RESPONDERS', 'ERR_STREAM', 'ERR_BUSY', 'ERR_PAYLOAD']
+  errors: [
+    'ERR_RESPONDER',
+    'ERR_NO_RESPONDERS',
+    'ERR_STREAM',
+    'ERR_BUSY',
+    'ERR_PAYLOAD',
+    'ERR_TIMEOUT'
+  ]
 })
 
 export function addRequestRoute(

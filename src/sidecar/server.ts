@@ -1,6 +1,5 @@
 import { setMaxListeners } from 'node:events'
-import type { IncomingHttpHeaders } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { fastify } from 'fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { SkeinError } from '../core/errors.ts'
@@ -12,7 +11,7 @@ import { Api } from './api/api.ts'
 import { addOpenApiRoute } from './api/openapi-route.ts'
 import type { Route } from './api/route.ts'
 import { createAccess, isLoopback } from './access.ts'
-import type { Access } from './access.ts'
+import { answerBrokenRequest } from './broken-request.ts'
 import { Connections } from './connections.ts'
 import { EventSharing } from './event-sharing.ts'
 import { Figures } from './figures.ts'
@@ -22,16 +21,17 @@ import { addDashboardRoutes } from './dashboard-routes.ts'
 import { addDeadLetterRoutes } from './dead-letter-routes.ts'
 import { OpenSubscriptions } from './open-subscriptions.ts'
 import { addGroupRoutes } from './group-routes.ts'
+import { addGuards, seldom } from './guards.ts'
 import { addHistoryRoute } from './history-route.ts'
-import { errorOfRequest, problemHeaders, problemOf } from './problem.ts'
+import { connectionLimit } from './open-files.ts'
+import { errorOfRequest, problemHeaders, problemOf, statusOf } from './problem.ts'
 import { addPublishRoutes } from './publish-route.ts'
 import { addPullRoutes } from './pull-routes.ts'
 import { pathOf } from './query.ts'
 import { addRequestRoute } from './request-route.ts'
 import { addSendRoutes } from './send-route.ts'
 import { addServiceRoutes } from './service-routes.ts'
-import { ALIVE_ROUTE, addStatusRoutes } from './status-routes.ts'
-import type { RouteConfig } from './route-config.ts'
+import { addStatusRoutes } from './status-routes.ts'
 import { addStreamRoutes } from './stream-routes.ts'
 import { addSubscribeRoute } from './subscribe-route.ts'
 import { addSubscriptionRoutes } from './subscription-routes.ts'
@@ -39,7 +39,7 @@ import { WebhookServices } from './webhook-services.ts'
 import { WebhookFile } from './webhooks/webhook-file.ts'
 import type { RetryTimes } from './webhooks/push-session.ts'
 import { Webhooks } from './webhooks/webhooks.ts'
-import { UpgradableMessage, addWebsocketRoute, withBearer } from './websocket/websocket-route.ts'
+import { UpgradableMessage, addWebsocketRoute } from './websocket/websocket-route.ts'
 
 export interface SidecarComponents {
   readonly node: SkeinNode
@@ -63,6 +63,10 @@ export interface SidecarInit {
   readonly insecure: boolean
   /** When a push to a webhook that failed is tried again. Default: LIMITS.webhookRetryMinMs and webhookRetryMaxMs. */
   readonly webhookRetry?: RetryTimes | undefined
+  /** HTTP connections at once. Default: LIMITS.httpConnections, where so many files may be open. */
+  readonly connections?: number | undefined
+  /** Default: LIMITS.httpHeadersTimeoutMs. */
+  readonly headersTimeoutMs?: number | undefined
 }
 
 /** The HTTP interface of a node. */
@@ -75,8 +79,6 @@ export interface Sidecar extends Lifecycle {
 
 /** Ports tried above a taken one. */
 const PORT_TRIES = 100
-/** What a client may still send of a request that has been answered, ms. */
-const REST_MS = 2000
 /** At a stop, what is refused has so long to take its answer, ms. */
 const CUT_OFF_MS = 500
 
@@ -96,10 +98,11 @@ function assertInit(init: SidecarInit): void {
 }
 
 function sendProblem(reply: FastifyReply, error: SkeinError): FastifyReply {
+  const status = statusOf(error)
   return reply
-    .code(error.status)
-    .headers(problemHeaders(error.status))
-    .send(JSON.stringify(problemOf(error)))
+    .code(status)
+    .headers(problemHeaders(status))
+    .send(JSON.stringify(problemOf(error, status)))
 }
 
 function notFound(request: FastifyRequest, reply: FastifyReply, api: Api): FastifyReply {
@@ -112,85 +115,6 @@ function notFound(request: FastifyRequest, reply: FastifyReply, api: Api): Fasti
     reply.header('allow', allowed),
     new SkeinError('ERR_METHOD', `${path} takes ${allowed}, not ${request.method}.`)
   )
-}
-
-/** Answers what is not even HTTP, in the same shape as everything else. */
-function answerBrokenRequest(fault: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || fault.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  const [error, status] =
-    fault.code === 'HPE_HEADER_OVERFLOW'
-      ? [
-          new SkeinError(
-            'ERR_HEADERS_TOO_LARGE',
-            `The request's headers are larger than ${LIMITS.httpHeaderBytes} bytes.`
-          ),
-          431
-        ]
-      : fault.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? [new SkeinError('ERR_TIMEOUT', 'The request headers did not come in time.'), 408]
-        : [new SkeinError('ERR_OPTIONS', 'The bytes are not a valid HTTP/1.1 request.'), 400]
-  const body = JSON.stringify(problemOf(error, status))
-  const headers = Object.entries({
-    ...problemHeaders(status),
-    connection: 'close',
-    'content-length': String(Buffer.byteLength(body))
-  })
-  const head = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('')
-  socket.end(`HTTP/1.1 ${status} Refused\r\n${head}\r\n${body}`)
-}
-
-/**
- * A refused upload is read on for a moment, so that the client sees the answer instead of a reset, and then
- * cut off, so that it cannot send for ever.
- */
-function limitRest(request: FastifyRequest): void {
-  const { raw, routeOptions } = request
-  if (raw.complete || raw.destroyed || (routeOptions.config as RouteConfig).isDuplex) return
-  raw.resume()
-  const timer = setTimeout(() => raw.socket.destroy(), REST_MS)
-  timer.unref()
-  raw.once('end', () => clearTimeout(timer))
-}
-
-/** The headers of a request, whose token may stand in one of another name. */
-function withToken(headers: IncomingHttpHeaders, name: string | undefined): IncomingHttpHeaders {
-  const token = name === undefined ? undefined : headers[name]
-  if (typeof token !== 'string' || headers.authorization !== undefined) return headers
-  return { ...headers, authorization: `Bearer ${token}` }
-}
-
-function addGuards(app: FastifyInstance, access: Access, draining: AbortSignal): void {
-  app.addHook('onRequest', async (request, reply) => {
-    const path = pathOf(request.raw.url ?? '')
-    // Whoever is told to come back later must not come on a connection that is about to be closed.
-    if (draining.aborted) reply.header('connection', 'close')
-    if (draining.aborted && path !== ALIVE_ROUTE) throw draining.reason
-    const config = request.routeOptions.config as RouteConfig | undefined
-    const kind = config?.access ?? 'token'
-    if (kind === 'anyone') return undefined
-    const preflight = request.method === 'OPTIONS'
-    access.check(
-      withBearer(withToken(request.headers, config?.tokenHeader)),
-      preflight ? 'preflight' : kind === 'page' ? 'page' : 'call'
-    )
-    const origin = access.allowedOrigin(request.headers)
-    if (origin === undefined) return undefined
-    reply.header('access-control-allow-origin', origin).header('vary', 'origin')
-    if (!preflight) return undefined
-    return reply
-      .code(204)
-      .header('access-control-allow-methods', 'GET, POST, PUT, DELETE')
-      .header(
-        'access-control-allow-headers',
-        request.headers['access-control-request-headers'] ?? 'authorization, content-type'
-      )
-      .header('access-control-max-age', '600')
-      .send()
-  })
-  app.addHook('onResponse', async (request) => limitRest(request))
 }
 
 class HttpSidecar implements Sidecar {
@@ -219,8 +143,23 @@ class HttpSidecar implements Sidecar {
     this.#file = new WebhookFile(() => node.status().dataDir)
     const file = this.#file
     this.#services = new WebhookServices({ node, file, logger })
-    this.#app = this.#build()
-    this.#connections = new Connections(this.#app.server)
+    const figures = components.figures ?? new Figures()
+    const refused = figures.counter(
+      'skein_http_refused_total',
+      'Connections, requests that are none, and wrong tokens that were refused, by reason.',
+      ['reason']
+    )
+    this.#app = this.#build((reason) => refused.add([reason]))
+    const tell = seldom((client) =>
+      logger.warn({ client }, 'connections to the HTTP interface are refused: there are too many')
+    )
+    this.#connections = new Connections(this.#app.server, {
+      most: init.connections ?? connectionLimit(),
+      onRefused: (reason, client) => {
+        refused.add([reason])
+        tell(client)
+      }
+    })
     const { signal } = this.#stopping
     const { signal: draining } = this.#draining
     this.#api = new Api({ app: this.#app, signal })
@@ -228,7 +167,6 @@ class HttpSidecar implements Sidecar {
     setMaxListeners(0, signal, draining)
     const subscriptions = this.#subscriptions
     const sharing = new EventSharing()
-    const figures = components.figures ?? new Figures()
     addHttpFigures(this.#app, { connections: this.#connections, figures })
     const retry = { minMs: LIMITS.webhookRetryMinMs, maxMs: LIMITS.webhookRetryMaxMs }
     const webhooks = new Webhooks(
@@ -236,7 +174,8 @@ class HttpSidecar implements Sidecar {
       { retry: init.webhookRetry ?? retry }
     )
     this.#webhooks = webhooks
-    addGuards(this.#app, createAccess({ ...init, allowHosts: this.#hosts() }), draining)
+    const access = createAccess({ ...init, allowHosts: this.#hosts() })
+    addGuards(this.#app, { access, logger, refused, draining })
     addPublishRoutes(this.#api, { node, signal, draining })
     addDaprRoute(this.#api, { node, signal })
     addSendRoutes(this.#api, { node, signal, draining })
@@ -307,10 +246,12 @@ class HttpSidecar implements Sidecar {
     return host === '0.0.0.0' || host === '::' ? allowHosts : [...allowHosts, host]
   }
 
-  #build(): FastifyInstance {
+  #build(onRefused: (reason: string) => void): FastifyInstance {
+    const headersTimeout = this.#init.headersTimeoutMs ?? LIMITS.httpHeadersTimeoutMs
     const app = fastify({
       http: {
-        headersTimeout: LIMITS.httpHeadersTimeoutMs,
+        headersTimeout,
+        connectionsCheckingInterval: Math.min(LIMITS.httpLateCheckMs, headersTimeout),
         maxHeaderSize: LIMITS.httpHeaderBytes,
         IncomingMessage: UpgradableMessage
       },
@@ -319,12 +260,13 @@ class HttpSidecar implements Sidecar {
       keepAliveTimeout: 72_000,
       return503OnClosing: false,
       exposeHeadRoutes: false,
-      clientErrorHandler: answerBrokenRequest,
+      clientErrorHandler: (fault, socket) => answerBrokenRequest(fault, socket, onRefused),
       frameworkErrors: (error, _request, reply) => {
         void sendProblem(reply as unknown as FastifyReply, errorOfRequest(error))
       }
     })
-    app.server.maxConnections = LIMITS.httpConnections
+    // Their bytes are bounded; none must be ignored because there are many.
+    app.server.maxHeadersCount = 0
     app.removeAllContentTypeParsers()
     // Every route reads its body itself: messages are bytes of any type, and may be a stream without end.
     app.addContentTypeParser('*', (_request, _payload, done) => done(null))

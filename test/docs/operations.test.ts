@@ -45,6 +45,7 @@ describe('docs: operations', () => {
     await lone.publish('a', 'x')
     const bench = await startBench()
     await bench.call('/healthz')
+    await bench.call('/v1/status', { token: 'wrong' })
     const doors = (await bench.call('/metrics')).text.slice((await bench.node.metrics()).length)
     const own = exposed(`${await createMetrics(engine).text()}${doors}${mqttFigures()}`).filter(
       ([name = '']) => !DEFAULT_PREFIX.test(name)

@@ -1,7 +1,7 @@
 import { request } from 'node:http'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { afterEach } from 'vitest'
-import { silentLogger } from '../../src/core/logger.ts'
+import { type Logger, silentLogger } from '../../src/core/logger.ts'
 import type { Problem } from '../../src/sidecar/index.ts'
 import { createSidecar } from '../../src/sidecar/server.ts'
 import type { Sidecar, SidecarInit } from '../../src/sidecar/server.ts'
@@ -33,14 +33,19 @@ export interface Event {
   readonly data: string
 }
 
+interface BenchComponents {
+  /** Default: one that says nothing. */
+  readonly logger?: Logger
+}
+
 export class Bench {
   readonly node = new FakeNode()
   readonly sidecar: Sidecar
   readonly #streams = new Set<ClientRequest>()
 
-  constructor(init: Partial<SidecarInit> = {}) {
+  constructor(init: Partial<SidecarInit> = {}, { logger = silentLogger }: BenchComponents = {}) {
     this.sidecar = createSidecar(
-      { node: this.node, logger: silentLogger },
+      { node: this.node, logger },
       {
         host: '127.0.0.1',
         port: 0,
@@ -194,8 +199,11 @@ function parseEvent(block: string): Event {
 const benches: Bench[] = []
 
 /** A started sidecar on a fake node, stopped after the test. */
-export async function startBench(init: Partial<SidecarInit> = {}): Promise<Bench> {
-  const bench = new Bench(init)
+export async function startBench(
+  init: Partial<SidecarInit> = {},
+  components: BenchComponents = {}
+): Promise<Bench> {
+  const bench = new Bench(init, components)
   benches.push(bench)
   await bench.sidecar.start()
   return bench

@@ -9,14 +9,11 @@ const ANY: readonly ErrorCode[] = ['ERR_OPTIONS', 'ERR_STOPPED', 'ERR_INTERNAL']
 const GUARDS: Readonly<Record<RouteAccess, readonly ErrorCode[]>> = {
   anyone: [],
   page: ['ERR_HOST', 'ERR_ORIGIN'],
-  token: ['ERR_TOKEN', 'ERR_HOST', 'ERR_ORIGIN']
+  token: ['ERR_TOKEN', 'ERR_HOST', 'ERR_ORIGIN', 'ERR_BUSY']
 }
-const OF_BODY: readonly ErrorCode[] = [
-  'ERR_CONTENT_TYPE',
-  'ERR_PAYLOAD_TOO_LARGE',
-  'ERR_TIMEOUT',
-  'ERR_ABORTED'
-]
+const OF_BODY: readonly ErrorCode[] = ['ERR_CONTENT_TYPE', 'ERR_PAYLOAD_TOO_LARGE', 'ERR_ABORTED']
+/** A body that does not come is its client's fault. */
+const LATE = 408
 const OF_MESSAGE: readonly ErrorCode[] = [...OF_BODY, 'ERR_HEADERS_TOO_LARGE']
 
 /** What a publish may answer with, beside what any route with a message may. */
@@ -44,5 +41,6 @@ export function errorsOf(route: Route): ReadonlyMap<number, readonly ErrorCode[]
     const { status } = ERRORS[code]
     byStatus.set(status, [...(byStatus.get(status) ?? []), code])
   }
+  if (body !== undefined) byStatus.set(LATE, ['ERR_TIMEOUT'])
   return new Map([...byStatus].toSorted(([a], [b]) => a - b))
 }
