@@ -5,6 +5,7 @@ import type { FastifyReply } from 'fastify'
 import { SkeinError } from '../core/errors.ts'
 import type { Api } from './api/api.ts'
 import { empty, plain, route } from './api/route.ts'
+import { pageHeaders } from './page-headers.ts'
 
 /** Where the build puts the page: beside this folder in the package, in `dist` for who runs the source. */
 const FOLDERS = [
@@ -21,27 +22,13 @@ const TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml'
 }
 
-/** The page runs what this node serves, talks to this node, and is shown by no other page. */
-const POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self'",
-  "connect-src 'self'",
-  "base-uri 'none'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'"
-].join('; ')
-
-const SECURITY_HEADERS: Readonly<Record<string, string>> = {
-  'content-security-policy': POLICY,
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
-  'referrer-policy': 'no-referrer',
-  'x-content-type-options': 'nosniff',
-  'x-frame-options': 'DENY'
-}
+/** The page runs what this node serves, and talks to this node. */
+const SECURITY_HEADERS = pageHeaders({
+  'script-src': "'self'",
+  'style-src': "'self'",
+  'img-src': "'self'",
+  'connect-src': "'self'"
+})
 
 interface PageFile {
   readonly bytes: Buffer

@@ -8,7 +8,7 @@ import { LIMITS } from '../core/limits.ts'
 import type { Logger } from '../core/logger.ts'
 import type { SkeinNode } from '../node/contract.ts'
 import { Api } from './api/api.ts'
-import { addOpenApiRoute } from './api/openapi-route.ts'
+import { addDocumentRoutes } from './api/document-routes.ts'
 import type { Route } from './api/route.ts'
 import { createAccess, isLoopback } from './access.ts'
 import { answerBrokenRequest } from './broken-request.ts'
@@ -194,7 +194,7 @@ class HttpSidecar implements Sidecar {
     addDeadLetterRoutes(this.#api, { node })
     addStatusRoutes(this.#api, { node, figures })
     addDashboardRoutes(this.#api)
-    addOpenApiRoute(this.#api, { version: () => node.status().version })
+    addDocumentRoutes(this.#api, { version: () => node.status().version })
   }
 
   get url(): string {

@@ -40,7 +40,7 @@ const registrationSchema = z.strictObject({
     .custom<readonly WhereFilter[]>(Array.isArray, 'is not an array of filters')
     .optional()
     .meta({ type: 'array', items: { type: 'object' } }),
-  webhook: webhookSchema.optional()
+  webhook: webhookSchema.optional().meta({ description: 'An object, or its `url` alone.' })
 })
 
 const TAG = 'Durable subscriptions'

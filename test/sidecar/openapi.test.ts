@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { describe, expect, it } from 'vitest'
 import { codesOf, pageOf, rowsOf, sectionOf } from '../docs/tables.ts'
@@ -73,5 +74,25 @@ describe('sidecar OpenAPI', () => {
       '503'
     ])
     expect(responses?.['409']?.description).toContain('ERR_SUBSCRIPTION_IN_USE')
+  })
+
+  it('openapi: the page shows every operation and schema, and loads and runs nothing', async () => {
+    const b = await startBench()
+    const { headers, status, text } = await b.call('/docs/api', { token: null })
+    expect(status).toBe(200)
+    const document = await documentOf()
+    const operations = Object.values(document.paths).flatMap((path) => Object.values(path))
+    const ids = [...text.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id)
+    expect(ids).toEqual(expect.arrayContaining(operations.map(({ operationId }) => operationId)))
+    expect(new Set(ids).size).toBe(ids.length)
+    const links = [...text.matchAll(/ href="([^"]+)"/g)].map(([, link = '']) => link)
+    expect(links.filter((link) => !ids.includes(link.slice(1)))).toEqual(['/openapi.json'])
+    expect(text).not.toMatch(/<script|<link|<img|style="|\son\w+=|undefined|\[object/)
+    const style = /<style>(.*?)<\/style>/s.exec(text)?.[1] ?? ''
+    const digest = createHash('sha256').update(style).digest('base64')
+    const policy = String(headers['content-security-policy'])
+    expect(policy).toContain(`style-src 'sha256-${digest}'`)
+    expect(policy).toContain("default-src 'none'")
+    expect(policy).not.toContain('script-src')
   })
 })
