@@ -1,5 +1,6 @@
 import { ago, bytes, count, nameOf } from './format.ts'
 import type { Peer, Snapshot, Subscriber } from './model.ts'
+import { type Sample, subscriberKey } from './sample.ts'
 
 /** `critical`: messages are refused or lost. `warning`: somebody should look. `notice`: good to know. */
 export type Severity = 'critical' | 'warning' | 'notice'
@@ -24,9 +25,7 @@ const GROWING_LAG = 100
 const LOOP_DELAY = 0.25
 
 /** What is wrong, the worst first. */
-export function alertsOf(history: readonly Snapshot[]): readonly Alert[] {
-  const now = history.at(-1)
-  if (now === undefined) return []
+export function alertsOf(history: readonly Sample[], now: Snapshot): readonly Alert[] {
   const alerts = [
     ...storeAlerts(now),
     ...peerAlerts(now),
@@ -88,7 +87,7 @@ function peerAlerts({ at, peers, status }: Snapshot): Alert[] {
   return alerts
 }
 
-function subscriberAlerts(history: readonly Snapshot[], now: Snapshot): Alert[] {
+function subscriberAlerts(history: readonly Sample[], now: Snapshot): Alert[] {
   const section = 'subscribers'
   const behind = now.status.subscribers.filter(
     (subscriber) =>
@@ -124,17 +123,13 @@ function subscriberAlerts(history: readonly Snapshot[], now: Snapshot): Alert[] 
 }
 
 /** Is its node up, and did its lag grow over the last half minute, and never shrink? */
-export function isGrowing(history: readonly Snapshot[], subscriber: Subscriber): boolean {
+export function isGrowing(history: readonly Sample[], subscriber: Subscriber): boolean {
   const now = history.at(-1)
   if (now === undefined || subscriber.state === 'down' || subscriber.lag < GROWING_LAG) return false
-  const { peerId, subscription } = subscriber
   const seen = history.filter(({ at }) => now.at - at <= GROWING_MS)
   if (now.at - (seen[0]?.at ?? now.at) < GROWING_MS / 2) return false
-  const lags = seen.map(
-    ({ status }) =>
-      status.subscribers.find((one) => one.peerId === peerId && one.subscription === subscription)
-        ?.lag ?? 0
-  )
+  const key = subscriberKey(subscriber)
+  const lags = seen.map((sample) => sample.lags.get(key) ?? 0)
   const isRising = lags.every((lag, index) => index === 0 || lag >= (lags[index - 1] ?? 0))
   return isRising && (lags.at(-1) ?? 0) > (lags[0] ?? 0)
 }

@@ -54,9 +54,8 @@ function Session({ onLeave, onToken, token }: SessionProps): JSX.Element {
       watch.stop()
     }
   }, [watch])
-  const { connection, history } = state
-  const alerts = alertsOf(history)
-  const now = history.at(-1)
+  const { connection, history, now } = state
+  const alerts = now === undefined ? [] : alertsOf(history, now)
   useEffect(() => {
     document.title = titleOf(connection.kind, alerts.length, now?.status.name)
   })

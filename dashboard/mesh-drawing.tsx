@@ -11,6 +11,8 @@ export interface MeshDrawingProps {
 
 /** With more nodes than these, only names that matter are written; the table has all. */
 const NAMED = 36
+/** More connections than these are drawn fainter. */
+const MANY = 60
 
 /** The mesh as a ring; the table below it says the same in words. */
 export function MeshDrawing({ at, graph }: MeshDrawingProps): JSX.Element {
@@ -24,6 +26,7 @@ export function MeshDrawing({ at, graph }: MeshDrawingProps): JSX.Element {
   return (
     <div class="drawing" ref={frame}>
       <svg
+        class={edges.length > MANY ? 'many' : ''}
         viewBox={`0 0 ${width} ${height}`}
         height={height}
         role="img"

@@ -101,12 +101,13 @@ export function ringOf(count: number, width: number, height: number): readonly P
   return Array.from({ length: count }, (_, index) => {
     const angle = from + (index * 2 * Math.PI) / count
     const [cos, sin] = [Math.cos(angle), Math.sin(angle)]
-    return { x: x + radiusX * cos, y: y + lift + radiusY * sin, side: sideOf(cos, sin) }
+    return { x: x + radiusX * cos, y: y + lift + radiusY * sin, side: sideOf(cos, sin, count) }
   })
 }
 
-function sideOf(cos: number, sin: number): Place['side'] {
-  if (Math.abs(cos) > 0.25) return cos > 0 ? 'right' : 'left'
+/** Only what is right on top or at the bottom has its name there: names of others would touch it. */
+function sideOf(cos: number, sin: number, count: number): Place['side'] {
+  if (Math.abs(cos) > Math.min(0.25, 2 / count)) return cos > 0 ? 'right' : 'left'
   return sin > 0 ? 'below' : 'above'
 }
 

@@ -2,15 +2,16 @@ import type { ComponentChildren, JSX } from 'preact'
 import { bytes, count, rate } from './format.ts'
 import type { Snapshot } from './model.ts'
 import { rateOf, ratesOf } from './rates.ts'
+import type { Sample } from './sample.ts'
 import { Sparkline } from './sparkline.tsx'
 
 export interface NodeFiguresProps {
-  readonly history: readonly Snapshot[]
+  readonly history: readonly Sample[]
   readonly now: Snapshot
 }
 
-const published = ({ status }: Snapshot): number => status.published
-const delivered = ({ status }: Snapshot): number => status.delivered
+const published = (sample: Sample): number => sample.published
+const delivered = (sample: Sample): number => sample.delivered
 
 /** The node in one line of figures. */
 export function NodeFigures({ history, now }: NodeFiguresProps): JSX.Element {

@@ -1,27 +1,22 @@
-import type { Snapshot } from './model.ts'
+import type { Sample } from './sample.ts'
 
 /** A rate is that of the last so many ms. */
 const WINDOW_MS = 10_000
 
-/** Messages a second of each step between two snapshots, oldest first. */
-export function ratesOf(
-  history: readonly Snapshot[],
-  countOf: (snapshot: Snapshot) => number | undefined
-): number[] {
+type Count = (sample: Sample) => number | undefined
+
+/** Messages a second of each step between two samples, oldest first. */
+export function ratesOf(history: readonly Sample[], countOf: Count): number[] {
   const rates: number[] = []
   for (let at = 1; at < history.length; at++) {
     const [before, now] = [history[at - 1], history[at]]
-    if (before === undefined || now === undefined) continue
-    rates.push(between(before, now, countOf))
+    if (before !== undefined && now !== undefined) rates.push(between(before, now, countOf))
   }
   return rates
 }
 
 /** Messages a second over the last ten seconds; undefined after one look only. */
-export function rateOf(
-  history: readonly Snapshot[],
-  countOf: (snapshot: Snapshot) => number | undefined
-): number | undefined {
+export function rateOf(history: readonly Sample[], countOf: Count): number | undefined {
   const now = history.at(-1)
   if (now === undefined || history.length < 2) return undefined
   const before = history.find(({ at }) => now.at - at <= WINDOW_MS) ?? now
@@ -29,15 +24,11 @@ export function rateOf(
 }
 
 /** Of a channel: what came into its journal, from here or from elsewhere. */
-export function messagesOf(channel: string): (snapshot: Snapshot) => number | undefined {
-  return ({ topics }) => topics.find((topic) => topic.channel === channel)?.journal.next
+export function messagesOf(channel: string): Count {
+  return ({ journals }) => journals.get(channel)
 }
 
-function between(
-  before: Snapshot,
-  now: Snapshot,
-  countOf: (snapshot: Snapshot) => number | undefined
-): number {
+function between(before: Sample, now: Sample, countOf: Count): number {
   const [from, to] = [countOf(before), countOf(now)]
   const seconds = (now.at - before.at) / 1000
   if (from === undefined || to === undefined || seconds <= 0) return 0

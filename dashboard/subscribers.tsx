@@ -2,11 +2,12 @@ import type { JSX } from 'preact'
 import { isGrowing } from './alerts.ts'
 import { ago, count, nameOf } from './format.ts'
 import type { OwnSubscription, Snapshot, Subscriber } from './model.ts'
+import type { Sample } from './sample.ts'
 import { Empty, Section } from './section.tsx'
 import { Table } from './table.tsx'
 
 export interface SubscribersProps {
-  readonly history: readonly Snapshot[]
+  readonly history: readonly Sample[]
   readonly now: Snapshot
 }
 

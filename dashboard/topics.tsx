@@ -2,12 +2,13 @@ import type { JSX } from 'preact'
 import { bytes, count, nameOf, rate } from './format.ts'
 import type { Snapshot, Topic } from './model.ts'
 import { messagesOf, rateOf, ratesOf } from './rates.ts'
+import type { Sample } from './sample.ts'
 import { Empty, Section } from './section.tsx'
 import { Table } from './table.tsx'
 import { Sparkline } from './sparkline.tsx'
 
 export interface TopicsProps {
-  readonly history: readonly Snapshot[]
+  readonly history: readonly Sample[]
   readonly now: Snapshot
 }
 
@@ -45,7 +46,7 @@ export function Topics({ history, now }: TopicsProps): JSX.Element {
 }
 
 interface RowProps {
-  readonly history: readonly Snapshot[]
+  readonly history: readonly Sample[]
   readonly topic: Topic
   /** Of nodes, by PeerId. */
   readonly names: ReadonlyMap<string, string | undefined>

@@ -83,7 +83,7 @@ function State({ at, node }: { at: number; node: GraphNode }): JSX.Element {
 }
 
 /** Names of its neighbours that fit a line. */
-const NAMED = 8
+const NAMED = 5
 
 function neighboursOf(node: GraphNode, names: ReadonlyMap<string, string>): string {
   if (node.state === 'down') return '–'

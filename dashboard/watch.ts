@@ -1,6 +1,7 @@
 import { Api, Refusal } from './api.ts'
 import { loopDelayOf } from './metrics.ts'
 import type { Fast, Slow, Snapshot } from './model.ts'
+import { type Sample, sampleOf } from './sample.ts'
 
 const FAST_MS = 2000
 const SLOW_MS = 10_000
@@ -16,8 +17,10 @@ export type Connection =
 
 export interface WatchState {
   readonly connection: Connection
+  /** The last look; undefined before the first. */
+  readonly now: Snapshot | undefined
   /** The newest last, while the page looks; the last minutes only. */
-  readonly history: readonly Snapshot[]
+  readonly history: readonly Sample[]
 }
 
 const HISTORY = 90
@@ -27,7 +30,11 @@ export class Watch {
   readonly api: Api
   readonly #hasToken: boolean
   readonly #listeners = new Set<() => void>()
-  #state: WatchState = { connection: { kind: 'connecting' }, history: [] }
+  #state: WatchState = {
+    connection: { kind: 'connecting' },
+    now: undefined,
+    history: []
+  }
   #slow: { readonly at: number; readonly value: Slow } | undefined
   #signs = ''
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -87,11 +94,12 @@ export class Watch {
       this.#compare(fast)
       const snapshot: Snapshot = { ...fast, ...slow, at: Date.now() }
       // After a pause nothing is known of the time between.
-      const last = this.#state.history.at(-1)
+      const { history: past, now: last } = this.#state
       const isSameLife = last?.status.startedAt === fast.status.startedAt
       const isNext = last !== undefined && snapshot.at - last.at < 3 * FAST_MS
-      const before = isSameLife && isNext ? this.#state.history.slice(1 - HISTORY) : []
-      this.#set({ connection: { kind: 'live' }, history: [...before, snapshot] })
+      const before = isSameLife && isNext ? past.slice(1 - HISTORY) : []
+      const history = [...before, sampleOf(snapshot)]
+      this.#set({ connection: { kind: 'live' }, now: snapshot, history })
     } catch (error) {
       if (running.signal.aborted) return
       this.#failed(error)
@@ -110,14 +118,14 @@ export class Watch {
   #failed(error: unknown): void {
     if (error instanceof Refusal && error.status === 401) {
       const reason = this.#hasToken ? 'wrong' : 'missing'
-      this.#set({ connection: { kind: 'locked', reason }, history: [] })
+      this.#set({ connection: { kind: 'locked', reason }, now: undefined, history: [] })
       return
     }
-    const { connection, history } = this.#state
+    const { connection } = this.#state
     const since = connection.kind === 'lost' ? connection.since : Date.now()
     const why = error instanceof Refusal ? error.message : ''
     this.#slow = undefined
-    this.#set({ connection: { kind: 'lost', since, why }, history })
+    this.#set({ ...this.#state, connection: { kind: 'lost', since, why } })
   }
 
   async #askFast(signal: AbortSignal): Promise<Fast> {

@@ -5,6 +5,7 @@ import { ago, bytes, duration } from '../../dashboard/format.ts'
 import { graphOf, ringOf } from '../../dashboard/mesh-graph.ts'
 import type { MeshNode, Peer, Snapshot, Subscriber } from '../../dashboard/model.ts'
 import { messagesOf, rateOf } from '../../dashboard/rates.ts'
+import { sampleOf } from '../../dashboard/sample.ts'
 
 const AT = Date.parse('2030-01-01T12:00:00Z')
 const before = (ms: number): string => new Date(AT - ms).toISOString()
@@ -55,8 +56,11 @@ function snapshot({ at = AT, rest, status, store }: Change = {}): Snapshot {
   } as unknown as Snapshot
 }
 
-const said = (...history: Snapshot[]): string[] =>
-  alertsOf(history).map(({ severity, text }) => `${severity}: ${text}`)
+/** What is said after the last of some looks. */
+const said = (...looks: [...Snapshot[], Snapshot]): string[] =>
+  alertsOf(looks.map(sampleOf), looks.at(-1) as Snapshot).map(
+    ({ severity, text }) => `${severity}: ${text}`
+  )
 
 describe('dashboard: what needs attention', () => {
   it.each([
@@ -109,13 +113,13 @@ describe('dashboard: what needs attention', () => {
   })
 
   it('a lag that grows for half a minute, and no other', () => {
-    const lags = (...values: number[]): Snapshot[] =>
+    const lags = (...values: number[]) =>
       values.map((lag, index) =>
         snapshot({
           at: AT + index * 10_000,
           status: { subscribers: [subscriber({ lag })] }
         })
-      )
+      ) as [Snapshot]
     expect(said(...lags(100, 150, 200))).toEqual([
       'warning: billing at ben falls behind: 200 messages'
     ])
@@ -171,10 +175,12 @@ describe('dashboard: the mesh', () => {
 describe('dashboard: figures', () => {
   it('a rate is that of the last ten seconds; none after one look', () => {
     const looks = [0, 100, 120, 160, 200, 240].map((next, index) =>
-      snapshot({
-        at: AT + index * 5000,
-        rest: { topics: [{ channel: 'a', journal: { first: 0, next } }] as never }
-      })
+      sampleOf(
+        snapshot({
+          at: AT + index * 5000,
+          rest: { topics: [{ channel: 'a', journal: { first: 0, next } }] as never }
+        })
+      )
     )
     expect(rateOf(looks.slice(0, 1), messagesOf('a'))).toBeUndefined()
     expect(rateOf(looks, messagesOf('a'))).toBe(8)
