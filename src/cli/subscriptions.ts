@@ -7,14 +7,17 @@ import type { Json } from './question.ts'
 import { print, printJson, table } from './terminal.ts'
 import { durationText } from './units.ts'
 
-type Registered = Json<SubscriptionStatus>
+type Registered = Json<SubscriptionStatus> & {
+  /** What pushing it comes to. */
+  readonly webhook?: { readonly state: string }
+}
 type Subscriber = Json<SubscriberStatus>
 
 function ownTable(subscriptions: readonly Registered[]): string {
   const rows = subscriptions.map((one) => [
     one.durable ?? '-',
     one.filter,
-    one.open ? 'open' : 'closed',
+    one.webhook?.state ?? (one.open ? 'open' : 'closed'),
     String(one.inFlight),
     String(one.lag),
     String(one.gaps.length),

@@ -206,7 +206,7 @@ export const LIMITS = {
   /** Longest `Retry-After` that is honoured, ms: a mistaken date must not stop a subscription for days. */
   webhookRetryAfterMaxMs: 3_600_000,
   /** So many pushes fail one after the other, and it is the webhook that fails rather than its messages. */
-  webhookFailuresInARow: 5,
+  webhookFailuresInARow: 10,
   /** MQTT connections at once; idle ones cost some 30 KiB each. */
   mqttConnections: 1024,
   /** An MQTT client must have sent its CONNECT within this time, ms. */

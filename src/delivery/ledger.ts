@@ -73,6 +73,8 @@ export class Ledger<Held> {
   #reservedOnDisk: number
   #offset: number
   #dirty = false
+  /** Their present attempt numbers are to be written, by whichever write succeeds. */
+  readonly #unsaved = new Set<InFlight<Held>>()
   /** Of those in flight, so many wait for their first hand-over. */
   #waiting = 0
   #current: Promise<void> = Promise.resolve()
@@ -191,6 +193,7 @@ export class Ledger<Held> {
 
   /** Not to be handed over again; as with `hold`, it keeps the cursor. */
   exhaust(entry: InFlight<Held>): void {
+    this.#unsaved.delete(entry)
     entry.deadline = undefined
     entry.dueAt = Infinity
     entry.saved = false
@@ -213,8 +216,8 @@ export class Ledger<Held> {
   }
 
   async #writeAttempt(entry: InFlight<Held>): Promise<void> {
+    this.#unsaved.add(entry)
     await this.#save()
-    entry.saved = true
     this.#init.onSaved()
   }
 
@@ -249,6 +252,7 @@ export class Ledger<Held> {
     this.#dirty = false
     const { name, channel } = this.#init
     const state = this.#state()
+    const attempts = [...this.#unsaved]
     this.#offset = state.offset
     try {
       await this.#store.saveCursor(name, channel, state)
@@ -257,6 +261,10 @@ export class Ledger<Held> {
       throw error
     }
     this.#reservedOnDisk = Math.max(this.#reservedOnDisk, state.handed)
+    for (const entry of attempts) {
+      this.#unsaved.delete(entry)
+      entry.saved = true
+    }
   }
 
   #state(): CursorState {

@@ -6,15 +6,20 @@ import type { CursorState } from '../../src/store/contract.ts'
 /** A disk for one cursor, whose writes are done when `flush` says so. */
 class Disk {
   state: CursorState = { offset: 0, acknowledged: [], handed: 0, attempts: [] }
-  readonly #writes: { state: CursorState; done: () => void }[] = []
+  readonly #writes: { state: CursorState; done: () => void; fail: (why: Error) => void }[] = []
 
   saveCursor(_name: string, _channel: string, state: CursorState): Promise<void> {
-    return new Promise((done) => this.#writes.push({ state, done }))
+    return new Promise((done, fail) => this.#writes.push({ state, done, fail }))
   }
 
   /** A crash: what was not written yet never is. */
   drop(): void {
     this.#writes.length = 0
+  }
+
+  /** The disk is full: what is being written fails. */
+  fail(): void {
+    for (const { fail } of this.#writes.splice(0)) fail(new Error('full'))
   }
 
   async flush(): Promise<void> {
@@ -201,6 +206,26 @@ describe('ledger: hand-over and acknowledgement', () => {
     life.readTo = 1
     life.read()
     expect(life.ledger.permit(4).kind).toBe('wait')
+  })
+
+  it('an attempt that could not be written is handed over when a later write succeeds', async () => {
+    const disk = new Disk()
+    const life = new Life(disk)
+    life.read()
+    await disk.flush()
+    life.read()
+    const [entry] = life.ledger.entries()
+    if (entry === undefined) throw new Error('not in flight')
+    const given = life.ledger.retry(entry, 0)
+    await settle()
+    disk.fail()
+    await expect(given).rejects.toThrow('full')
+    expect(entry.saved).toBe(false)
+    life.ledger.touch()
+    await settle()
+    await disk.flush()
+    expect(entry.saved).toBe(true)
+    expect(disk.state.attempts).toEqual([[0, 2]])
   })
 
   it('does not count what waited for its next attempt as handed over when it is closed', async () => {

@@ -216,8 +216,8 @@ describe('webhooks: an endpoint that fails', () => {
     const body = { filter: 'x', maxDeliveries: 0, webhook: { url: hook.url, concurrency: 4 } }
     await call(path, { method: 'PUT', body })
     for (let n = 0; n < 50; n++) await node.publish('x', String(n))
-    await hook.received(12)
-    // Four at once, until five had failed; from there on one in a while.
+    await hook.received(16)
+    // Four at once, until ten had failed; from there on one in a while.
     expect((await call(path)).body.webhook.state).toBe('failing')
     expect((await call(path)).body.webhook.inFlight).toBeLessThanOrEqual(1)
     isDown = false
