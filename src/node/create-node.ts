@@ -20,6 +20,7 @@ import { loadIdentity } from './identity.ts'
 import { defaultListen, rememberPort } from './listen-port.ts'
 import { createLazyMetrics } from './lazy-metrics.ts'
 import { Node } from './node.ts'
+import { logLosses } from './losses.ts'
 import { type NodeOptions, type ResolvedOptions, resolveOptions } from './options.ts'
 import { completeRetention } from './retention.ts'
 import { logRefusals } from './refusals.ts'
@@ -94,6 +95,7 @@ export async function createNode(options: NodeOptions = {}): Promise<SkeinNode> 
     }
   )
   logRefusals(node, { clock: systemClock, logger })
+  logLosses(node, { logger })
   return withTracing(node)
 }
 
