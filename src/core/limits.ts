@@ -227,6 +227,8 @@ export const LIMITS = {
   mqttWriteBytes: 64 * KIB,
   /** An MQTT client that takes nothing for so long is closed, ms: whoever wants that sooner says so by its keep-alive. */
   mqttDrainMs: 24 * 3_600_000,
+  /** Last values of topics that the MQTT interface keeps in memory; above it, they are read from disk. */
+  mqttRetainedBytes: 64 * MIB,
   /** Packets that a client may send behind its CONNECT before that is answered. */
   mqttEarlyPackets: 1024,
   /** Persistent MQTT sessions without a connection of which exchanges under way are remembered: some 10 MiB. */

@@ -1,13 +1,19 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
+import { silentLogger } from '../../src/core/logger.ts'
+import { createNode } from '../../src/index.ts'
 import { MqttConnection, type Refusal } from '../../src/sidecar/mqtt/connection.ts'
 import { KeptFilters, type Qos, nameOf } from '../../src/sidecar/mqtt/session-names.ts'
+import { RetainedValues } from '../../src/sidecar/mqtt/retained.ts'
 import { Unacknowledged } from '../../src/sidecar/mqtt/unacknowledged.ts'
+import { until } from './mqtt-client.ts'
 
 const runs = process.env['SKEIN_TEST_FULL'] === '1' ? 1000 : 100
+
+const byText = (one: string, other: string): number => (one < other ? -1 : 1)
 
 /** What is read of bytes that come in pieces, and why no more. */
 async function readPieces(
@@ -168,5 +174,71 @@ describe('mqtt: messages that are not acknowledged', () => {
     let isDone = false
     expect(window.admit('b', () => (isDone = true))).toEqual({ kind: 'had' })
     expect(isDone).toBe(true)
+  })
+})
+
+describe('mqtt: last values', () => {
+  const all = async (values: RetainedValues, filter: string): Promise<string[]> => {
+    const found: string[] = []
+    for await (const { topic, payload } of values.matching(filter)) {
+      found.push(`${topic}=${Buffer.from(payload).toString()}`)
+    }
+    return found.toSorted(byText)
+  }
+
+  it.each([
+    ['from memory', undefined],
+    ['from disk', 300]
+  ])('are read %s alike', async (_where, bytes) => {
+    const node = await createNode({
+      mdns: false,
+      listen: ['/ip4/127.0.0.1/tcp/0'],
+      logger: silentLogger
+    })
+    onTestFinished(() => node.stop())
+    const values = new RetainedValues(node, bytes === undefined ? {} : { bytes })
+    onTestFinished(() => values.stop())
+    await node.publish('a/b', '1', { retain: true })
+    await values.start()
+    for (const [topic, text] of Object.entries({
+      a: '2',
+      'a/c': '3',
+      b: '4',
+      'a/b': '5',
+      x: '6'
+    })) {
+      await node.publish(topic, text, { retain: true })
+    }
+    await node.publish('x', '', { retain: true })
+    await until(async () => (await all(values, '#')).join(' ') === 'a/b=5 a/c=3 a=2 b=4')
+    expect(await all(values, 'a/#')).toEqual(['a/b=5', 'a/c=3', 'a=2'])
+    expect(await all(values, '+/c')).toEqual(['a/c=3'])
+    expect(await all(values, 'b')).toEqual(['b=4'])
+    expect(await all(values, 'x')).toEqual([])
+  })
+
+  it('are the newest by time, in whatever order they come', async () => {
+    const messages = ['one', 'two', 'three'].map((text, at) => ({
+      topic: '$retained/a',
+      payload: Buffer.from(text),
+      headers: {},
+      time: new Date(1000 + at),
+      publisher: 'p',
+      session: 's',
+      sequence: 9 - at
+    }))
+    for (const order of [messages, messages.toReversed()]) {
+      const node = {
+        topics: () => [],
+        subscribe: () => ({
+          ready: Promise.resolve(),
+          status: () => ({ lag: 0 }),
+          onMessage: (handler: (message: object) => void) => order.forEach((one) => handler(one))
+        })
+      }
+      const values = new RetainedValues(node as never)
+      await values.start()
+      expect(await all(values, '+')).toEqual(['a=three'])
+    }
   })
 })

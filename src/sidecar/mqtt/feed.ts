@@ -1,15 +1,6 @@
 import type { Message, Subscription } from '../../node/contract.ts'
 import type { Qos } from './session-names.ts'
 
-/** Header of a message that came by MQTT with another QoS than 1. */
-export const QOS_HEADER = 'mqttqos'
-
-/** The QoS that a message was published with; what came by other doors is acknowledged as QoS 1 is. */
-export function qosOf({ headers }: Pick<Message, 'headers'>): Qos {
-  const text = headers[QOS_HEADER]
-  return text === '0' ? 0 : text === '2' ? 2 : 1
-}
-
 /** Who is fed. */
 export interface FeedTarget {
   /** Resolves to true when it takes a message, to false when it takes none any more, or at the signal. */

@@ -5,14 +5,14 @@ import { SkeinError } from '../../core/errors.ts'
 import type { Lifecycle } from '../../core/lifecycle.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { SkeinNode, Subscription } from '../../node/contract.ts'
+import type { SkeinNode } from '../../node/contract.ts'
 import { isLoopback } from '../access.ts'
 import type { Figures } from '../figures.ts'
 import { connectRefusal, createBroker } from './broker.ts'
 import { MqttConnection } from './connection.ts'
 import { type Closing, type MqttFigures, createMqttFigures } from './metrics.ts'
 import { MqttPublisher } from './publisher.ts'
-import { holdRetained } from './retained.ts'
+import { RetainedValues } from './retained.ts'
 import { Sessions } from './sessions.ts'
 
 export interface MqttListenerComponents {
@@ -51,7 +51,7 @@ class AedesListener implements MqttListener {
   readonly #broker: Aedes
   readonly #server: Server
   readonly #connections = new Set<MqttConnection>()
-  #retained: Subscription | undefined
+  readonly #retained: RetainedValues
   #address: AddressInfo | undefined
   #stopped: Promise<void> | undefined
 
@@ -62,8 +62,9 @@ class AedesListener implements MqttListener {
     this.#init = init
     this.#expected = init.token === undefined ? undefined : digest(init.token)
     this.#figures = createMqttFigures(components.figures, () => this.#connections.size)
+    this.#retained = new RetainedValues(node)
     const parts = { node, logger, figures: this.#figures }
-    this.#sessions = new Sessions(parts)
+    this.#sessions = new Sessions({ ...parts, retained: this.#retained })
     this.#publisher = new MqttPublisher({
       ...parts,
       // Who subscribes and publishes in one go expects the message.
@@ -92,8 +93,7 @@ class AedesListener implements MqttListener {
     const { host, port } = this.#init
     try {
       await this.#sessions.load()
-      this.#retained = holdRetained(this.#components.node)
-      await this.#retained.ready
+      await this.#retained.start()
       await this.#broker.listen()
       await new Promise<void>((resolve, reject) => {
         this.#server.once('error', reject)
@@ -131,7 +131,7 @@ class AedesListener implements MqttListener {
     await closed
     await this.#sessions.left()
     await this.#publisher.settled()
-    await this.#retained?.stop()
+    await this.#retained.stop()
   }
 
   #accept(socket: Socket): void {

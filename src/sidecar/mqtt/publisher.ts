@@ -2,8 +2,8 @@ import type { Client } from 'aedes'
 import { isSkeinError, toSkeinError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { PublishOptions, SkeinNode } from '../../node/contract.ts'
-import { QOS_HEADER } from './feed.ts'
 import type { MqttFigures } from './metrics.ts'
+import { QOS_HEADER } from './qos-header.ts'
 import type { Qos } from './session-names.ts'
 
 export interface PublisherComponents {

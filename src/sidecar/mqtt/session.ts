@@ -1,15 +1,16 @@
 import { isSkeinError } from '../../core/errors.ts'
 import type { Logger } from '../../core/logger.ts'
-import type { Message, SkeinNode } from '../../node/contract.ts'
-import { type Feed, type FeedTarget, qosOf } from './feed.ts'
+import type { Message } from '../../node/contract.ts'
+import type { Feed, FeedTarget } from './feed.ts'
 import type { MqttFigures } from './metrics.ts'
 import type { Outlet } from './outlet.ts'
-import { lastValues, retainedTopic } from './retained.ts'
+import { qosOf } from './qos-header.ts'
+import type { RetainedValue, RetainedValues } from './retained.ts'
 import type { Qos } from './session-names.ts'
 import { Unacknowledged } from './unacknowledged.ts'
 
 export interface SessionComponents {
-  readonly node: Pick<SkeinNode, 'subscribe' | 'topics'>
+  readonly retained: Pick<RetainedValues, 'matching' | 'watch'>
   readonly logger: Logger
   readonly figures: MqttFigures
 }
@@ -127,23 +128,46 @@ export class Session implements FeedTarget {
 
   /**
    * Sends the last values of a filter's topics, with the retain flag, and begins with its messages when those are
-   * sent that are here. Resolves when the feed, or the next call for it, ends this.
+   * sent that are here; those that come to be known later are sent then.
    */
   async sendRetained(filter: string, feed: Feed): Promise<void> {
+    const { retained } = this.#components
     const signal = feed.beginRetained()
-    const onCaughtUp = (): void => feed.start(this)
-    for await (const message of lastValues(this.#components.node, { filter, signal, onCaughtUp })) {
-      if (!(await this.room(signal))) return
-      const qos = Math.min(qosOf(message), feed.qos) as Qos
-      const { payload } = message
-      const outgoing = { topic: retainedTopic(message), payload, qos, retain: true, dup: false }
-      if (qos === 0) {
-        this.#send(outgoing, undefined)
-        continue
+    /** By topic: a client that is slow gets the newest of each. */
+    const late = new Map<string, RetainedValue>()
+    let isSending = true
+    const sendLate = async (): Promise<void> => {
+      for (const [topic, value] of late) {
+        if (!(await this.room(signal))) return
+        late.delete(topic)
+        this.#sendValue(value, feed)
       }
-      const admission = this.unacknowledged.admit(undefined, () => {})
-      if (admission.kind === 'send') this.#send(outgoing, admission.packetId)
+      isSending = false
     }
+    const onLate = (value: RetainedValue): void => {
+      late.set(value.topic, value)
+      if (isSending) return
+      isSending = true
+      void sendLate()
+    }
+    retained.watch(filter, onLate, signal)
+    for await (const value of retained.matching(filter)) {
+      if (!(await this.room(signal))) return
+      this.#sendValue(value, feed)
+    }
+    feed.start(this)
+    await sendLate()
+  }
+
+  #sendValue({ payload, qos: published, topic }: RetainedValue, feed: Feed): void {
+    const qos = Math.min(published, feed.qos) as Qos
+    const outgoing = { topic, payload, qos, retain: true, dup: false }
+    if (qos === 0) {
+      this.#send(outgoing, undefined)
+      return
+    }
+    const admission = this.unacknowledged.admit(undefined, () => {})
+    if (admission.kind === 'send') this.#send(outgoing, admission.packetId)
   }
 
   #send(

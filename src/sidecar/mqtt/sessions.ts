@@ -7,12 +7,14 @@ import { Feed } from './feed.ts'
 import type { MqttFigures } from './metrics.ts'
 import { Outlet } from './outlet.ts'
 import type { Source } from './publisher.ts'
+import type { RetainedValues } from './retained.ts'
 import { Session } from './session.ts'
 import { type KeptFilter, KeptFilters, type Qos, nameOf } from './session-names.ts'
 import { SharedGroups, parseShare } from './shared-groups.ts'
 
 export interface SessionsComponents {
-  readonly node: Pick<SkeinNode, 'deleteSubscription' | 'subscribe' | 'subscriptions' | 'topics'>
+  readonly node: Pick<SkeinNode, 'deleteSubscription' | 'subscribe' | 'subscriptions'>
+  readonly retained: Pick<RetainedValues, 'matching' | 'watch'>
   readonly logger: Logger
   readonly figures: MqttFigures
 }
