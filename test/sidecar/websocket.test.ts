@@ -23,6 +23,12 @@ describe('websocket: who may connect', () => {
     ['a foreign origin', undefined, { origin: 'https://evil.example' }, '403 ERR_ORIGIN'],
     ['a foreign host', undefined, { headers: { host: 'evil.example' } }, '403 ERR_HOST'],
     [
+      'a token alone',
+      [`bearer.${Buffer.from(TOKEN).toString('base64url')}`],
+      {},
+      '400 ERR_OPTIONS'
+    ],
+    [
       'another protocol',
       ['mqtt'],
       { headers: { authorization: `Bearer ${TOKEN}` } },
@@ -341,6 +347,18 @@ describe('websocket: load and end', () => {
       Array.from({ length: count }, (_, n) => n + 1)
     )
     expect(client.frames.find(({ ref }) => ref === 7).sequence).toBe(8)
+  })
+
+  it('large commands are read no faster than they are done', async () => {
+    const { url } = await pushing()
+    const client = await connect(url)
+    const data = 'x'.repeat(LIMITS.payloadBytes)
+    const count = 100
+    for (let ref = 0; ref < count; ref++) {
+      client.socket.send(JSON.stringify({ type: 'publish', ref, topic: 'a', data }))
+    }
+    await eventually(() => client.frames.length === count)
+    expect(client.frames.every(({ type }) => type === 'ok')).toBe(true)
   })
 
   it('more requests than may wait are refused', async () => {

@@ -44,6 +44,8 @@ export class SocketConnection {
   readonly #commands: SocketCommands
   readonly #gone = new AbortController()
   #underWay = 0
+  /** Of their frames, in characters. */
+  #length = 0
   #waiting = 0
   #missed = 0
   /** Bytes that the system had taken at the last ping. */
@@ -107,9 +109,11 @@ export class SocketConnection {
 
   async #run(command: Command, text: string): Promise<void> {
     this.#underWay++
+    this.#length += text.length
     this.#readOn()
     await this.#answer(command, text)
     this.#underWay--
+    this.#length -= text.length
     this.#readOn()
   }
 
@@ -144,7 +148,10 @@ export class SocketConnection {
   /** Who sends more than is done, or does not take its answers, is not read from. */
   #readOn(): void {
     const { socket } = this.#components
-    const isEnough = this.#underWay >= LIMITS.wsCommands || this.#writer.isFull
+    const isEnough =
+      this.#underWay >= LIMITS.wsCommands ||
+      this.#length >= LIMITS.httpPublishWindowBytes ||
+      this.#writer.isFull
     if (isEnough === socket.isPaused) return
     if (isEnough) socket.pause()
     else socket.resume()

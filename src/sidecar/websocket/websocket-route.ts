@@ -120,9 +120,10 @@ export function addWebsocketRoute(
       config: { stream: 'websocket' } satisfies RouteConfig,
       preValidation: async ({ headers, raw }) => {
         readQuery(raw.url ?? '', [])
-        const offered = protocolsOf(headers).filter((protocol) => !protocol.startsWith(BEARER))
+        const offered = protocolsOf(headers)
+        // Clients that offer some give up where none of them is taken, and say less of it.
         if (offered.length === 0 || offered.includes(PROTOCOL)) return
-        throw optionError('Sec-WebSocket-Protocol', `offer ${PROTOCOL}.`)
+        throw optionError('Sec-WebSocket-Protocol', `offer ${PROTOCOL}, beside a token or not.`)
       },
       handler: async (_request, reply) => {
         const error = optionError('Upgrade', 'is missing; open this route as a WebSocket.')
