@@ -4,9 +4,17 @@ import type { SkeinNode } from '../node/contract.ts'
 import type { StartOptions } from './start-options.ts'
 import { usageError } from './units.ts'
 
+export interface ApiDoor {
+  /** For this machine. */
+  readonly url: string
+  readonly token: string | undefined
+  /** Where it listens: a name or address, IPv6 in brackets. */
+  readonly hostname: string
+}
+
 /** Where clients of a node come in; undefined: not there. */
 export interface Doors {
-  readonly api: { readonly url: string; readonly token: string | undefined } | undefined
+  readonly api: ApiDoor | undefined
   /** `host:port` */
   readonly mqtt: string | undefined
   stop(): Promise<void>
@@ -53,7 +61,14 @@ export async function openDoors(
     insecureApi,
     logger
   })
-  return { api: served, mqtt: served.mqtt, stop: () => served.stop() }
+  const { token: given, url } = served
+  const api = { url: localUrl(url), token: given, hostname: new URL(url).hostname }
+  return { api, mqtt: served.mqtt, stop: () => served.stop() }
+}
+
+/** All addresses are none to dial, and no name for the Host header. */
+function localUrl(url: string): string {
+  return url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
 }
 
 /** How to use the MQTT interface with what people have at hand. */
@@ -72,7 +87,7 @@ export function mqttLines(mqtt: string | undefined, hasToken: boolean): string[]
 export async function clearTextWarnings({ api, mqtt }: Doors): Promise<string[]> {
   const { isLoopback } = await import('../sidecar/access.ts')
   const doors = [
-    ['HTTP', api === undefined ? undefined : new URL(api.url).hostname],
+    ['HTTP', api?.hostname],
     ['MQTT', mqtt === undefined ? undefined : hostOf(mqtt).hostname]
   ] as const
   return doors.flatMap(([kind, hostname]) => {

@@ -9,7 +9,14 @@ import { LOG_LEVELS } from '../core/logger.ts'
 import type { LogLevel, Logger } from '../core/logger.ts'
 import type { SkeinNode } from '../node/contract.ts'
 import { defaultDataDir, removeApiFile, writeApiFile } from './data-home.ts'
-import { type Doors, checkDoors, clearTextWarnings, mqttLines, openDoors } from './doors.ts'
+import {
+  type ApiDoor,
+  type Doors,
+  checkDoors,
+  clearTextWarnings,
+  mqttLines,
+  openDoors
+} from './doors.ts'
 import { resolveStartOptions } from './start-options.ts'
 import type { StartOptions } from './start-options.ts'
 import { print, printJson, reportError, say } from './terminal.ts'
@@ -127,7 +134,7 @@ function shellWord(text: string): string {
  * Where the page is: with the token for whoever starts the node on a terminal, without it where the output is kept or
  * goes on to others.
  */
-export function dashboardLink(api: NonNullable<Running['api']>, isTerminal: boolean): string {
+export function dashboardLink(api: Pick<ApiDoor, 'token' | 'url'>, isTerminal: boolean): string {
   const { token, url } = api
   return isTerminal && token !== undefined
     ? `${url}/#token=${encodeURIComponent(token)}`

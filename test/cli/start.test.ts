@@ -94,6 +94,8 @@ describe('cli start', () => {
     const args = ['--no-mdns', '--listen', '/ip4/127.0.0.1/tcp/0', '--data-dir', dataDir]
     const node = launch(['start', '--http', '0.0.0.0:0', ...args])
     await node.seen('api.json')
+    // Who listens on all addresses is found on this machine all the same.
+    expect((await run(['status', '--data-dir', dataDir])).code).toBe(0)
     node.child.kill('SIGTERM')
     const { stderr, text } = await node.result
     expect(stderr).toMatch(/WARNING: the HTTP interface on 0\.0\.0\.0 has no TLS/)
