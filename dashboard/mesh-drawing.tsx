@@ -77,7 +77,7 @@ const ANCHOR = { left: 'end', right: 'start', above: 'middle', below: 'middle' }
 
 function Spot({ at, isNamed, node, place }: SpotProps): JSX.Element | null {
   if (place === undefined) return null
-  const { side, x, y } = place
+  const { side, sink, x, y } = place
   const [dx, dy] = OFFSET[side]
   const name = nameOf(node.id, node.name)
   const note = noteOf(node, at)
@@ -92,7 +92,7 @@ function Spot({ at, isNamed, node, place }: SpotProps): JSX.Element | null {
         <circle r={node.isSelf ? 7 : 6} />
       )}
       {isNamed && (
-        <text x={dx} y={dy + (note === '' ? 0 : isStacked)} text-anchor={ANCHOR[side]}>
+        <text x={dx} y={dy + sink + (note === '' ? 0 : isStacked)} text-anchor={ANCHOR[side]}>
           {cut(name)}
           {note !== '' && (
             <tspan class="note" x={dx} dy="14">

@@ -81,6 +81,8 @@ export interface Place {
   readonly y: number
   /** Where its name stands. */
   readonly side: 'left' | 'right' | 'above' | 'below'
+  /** So much lower, px: beside a flat part of the ring, names go outwards. */
+  readonly sink: number
 }
 
 /** Room for names beside the ring. */
@@ -92,7 +94,7 @@ const WIDEST = 1.9
 /** Places on a ring, the first on top, or on the left where there are two. */
 export function ringOf(count: number, width: number, height: number): readonly Place[] {
   const [x, y] = [width / 2, height / 2]
-  if (count === 1) return [{ x, y, side: 'below' }]
+  if (count === 1) return [{ x, y, side: 'below', sink: 0 }]
   const radiusY = height / 2 - MARGIN_Y
   const radiusX = Math.max(40, Math.min(width / 2 - MARGIN_X, radiusY * WIDEST))
   const from = count === 2 ? Math.PI : -Math.PI / 2
@@ -101,7 +103,10 @@ export function ringOf(count: number, width: number, height: number): readonly P
   return Array.from({ length: count }, (_, index) => {
     const angle = from + (index * 2 * Math.PI) / count
     const [cos, sin] = [Math.cos(angle), Math.sin(angle)]
-    return { x: x + radiusX * cos, y: y + lift + radiusY * sin, side: sideOf(cos, sin, count) }
+    const side = sideOf(cos, sin, count)
+    const isBeside = side === 'left' || side === 'right'
+    const sink = isBeside && Math.abs(cos) < 0.5 ? 14 * sin : 0
+    return { x: x + radiusX * cos, y: y + lift + radiusY * sin, side, sink }
   })
 }
 
