@@ -1,5 +1,6 @@
 import { Agent, createServer, request } from 'node:http'
 import { type AddressInfo, type Socket, connect } from 'node:net'
+import { WebSocket } from 'ws'
 import { type Load, Marks, loaded, mark } from './load.ts'
 import { answerCalls } from './role.ts'
 
@@ -12,7 +13,10 @@ export interface Door {
 
 const agent = new Agent({ keepAlive: true, maxSockets: 256 })
 const marks = new Marks()
-const sockets: Socket[] = []
+/** How events come. */
+export type DoorKind = 'sse' | 'ws'
+
+const held: Array<Socket | WebSocket> = []
 let events = 0
 
 const EVENT = Buffer.from('\nevent: message\n')
@@ -41,6 +45,30 @@ function openStream({ token, url }: Door, filter: string): Promise<Socket> {
   })
 }
 
+function openWebSocket({ token, url }: Door, filter: string): Promise<WebSocket> {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/ws`, ['skein.v1'], {
+    headers: { authorization: `Bearer ${token}` },
+    perMessageDeflate: false,
+    skipUTF8Validation: true
+  })
+  return new Promise((resolve, reject) => {
+    socket.on('error', reject)
+    socket.on('open', () => socket.send(JSON.stringify({ type: 'subscribe', ref: 1, filter })))
+    // The first frame says that it is subscribed, all others are messages.
+    socket.once('message', () => {
+      socket.on('message', () => events++)
+      resolve(socket)
+    })
+  })
+}
+
+async function openEvents(door: Door, kind: DoorKind): Promise<Socket | WebSocket> {
+  if (kind === 'ws') return openWebSocket(door, 'bench/events')
+  const socket = await openStream(door, 'bench/events')
+  countEvents(socket)
+  return socket
+}
+
 function post(door: Door, path: string, body: string): Promise<void> {
   return new Promise((resolve, reject) => {
     const call = request(`${door.url}${path}`, {
@@ -59,16 +87,13 @@ function post(door: Door, path: string, body: string): Promise<void> {
 }
 
 answerCalls({
-  open: async ({ count, door }: { count: number; door: Door }) => {
+  open: async ({ count, door, kind }: { count: number; door: Door; kind: DoorKind }) => {
     const atOnce = 50
     for (let n = 0; n < count; n += atOnce) {
       const batch = Array.from({ length: Math.min(atOnce, count - n) }, () =>
-        openStream(door, 'bench/events')
+        openEvents(door, kind)
       )
-      for (const socket of await Promise.all(batch)) {
-        countEvents(socket)
-        sockets.push(socket)
-      }
+      held.push(...(await Promise.all(batch)))
     }
   },
   events: () => events,

@@ -1,11 +1,12 @@
-import type { Door } from './client-role.ts'
+import type { Door, DoorKind } from './client-role.ts'
 import type { NodeAnswer, Resources } from './node-role.ts'
 import { Role } from './role.ts'
 
-// What event streams cost a node: memory for each, and how many events it gives to all of them in a second.
-//   npm run bench -- --doors fan-out          SKEIN_BENCH_SUBSCRIBERS=100,1000,10000
+// What event streams and WebSockets cost a node: memory for each, and how many events it gives to all of them in a second.
+//   npm run bench -- --doors fan-out          SKEIN_BENCH_SUBSCRIBERS=100,1000,10000 SKEIN_BENCH_KINDS=sse,ws
 
 const COUNTS = (process.env['SKEIN_BENCH_SUBSCRIBERS'] ?? '100,1000,10000').split(',').map(Number)
+const KINDS = (process.env['SKEIN_BENCH_KINDS'] ?? 'sse,ws').split(',') as readonly DoorKind[]
 /** Events of one measurement, all subscribers together. */
 const EVENTS = 400_000
 const PAYLOAD_BYTES = 128
@@ -14,20 +15,20 @@ const CLIENTS = 2
 
 const KIB = 1024
 
-async function measure(subscribers: number): Promise<string> {
+async function measure(kind: DoorKind, subscribers: number): Promise<string> {
   const node = new Role('node-role.js')
   const clients = Array.from({ length: CLIENTS }, () => new Role('client-role.js'))
   try {
     const mesh = `doors-${process.pid}`
     const door = await node.call<NodeAnswer>('open', { name: 'a', mesh, join: [], http: true })
     // One of them has been there before: what the first one costs is the door's, not the stream's.
-    await clients[0]?.call('open', { count: 1, door: door satisfies Door })
+    await clients[0]?.call('open', { count: 1, door: door satisfies Door, kind })
     const before = await node.call<Resources>('resources')
     const openedAt = performance.now()
     const share = Math.ceil((subscribers - 1) / CLIENTS)
     await Promise.all(
       clients.map((client, i) =>
-        client.call('open', { count: Math.min(share, subscribers - 1 - i * share), door })
+        client.call('open', { count: Math.min(share, subscribers - 1 - i * share), door, kind })
       )
     )
     const openMs = performance.now() - openedAt
@@ -46,6 +47,7 @@ async function measure(subscribers: number): Promise<string> {
     const each = (what: 'rssBytes' | 'heapBytes' | 'externalBytes'): string =>
       ((open[what] - before[what]) / (subscribers - 1) / KIB).toFixed(1)
     const cells = [
+      kind,
       subscribers,
       each('rssBytes'),
       each('heapBytes'),
@@ -62,6 +64,6 @@ async function measure(subscribers: number): Promise<string> {
 }
 
 console.log(
-  '| subscribers | memory each, KiB | of it heap | beside it, buffers | opened a second | events a second | CPU of the node, µs an event | memory after, MiB |\n|---:|---:|---:|---:|---:|---:|---:|---:|'
+  '| door | subscribers | memory each, KiB | of it heap | beside it, buffers | opened a second | events a second | CPU of the node, µs an event | memory after, MiB |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|'
 )
-for (const count of COUNTS) console.log(await measure(count))
+for (const kind of KINDS) for (const count of COUNTS) console.log(await measure(kind, count))
