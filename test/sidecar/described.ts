@@ -3,12 +3,20 @@ import { expect } from 'vitest'
 import { problemSchema } from '../../src/sidecar/api/problem-schema.ts'
 import type { Route } from '../../src/sidecar/api/route.ts'
 import { errorsOf } from '../../src/sidecar/api/route-errors.ts'
+import { eventSchemas } from '../../src/sidecar/event-schemas.ts'
 import type { Answer } from './http-client.ts'
 
 /** What an answer has beyond its schema is left out by the schema: then the two differ. */
 function expectFits(schema: z.ZodType, json: unknown, what: string): void {
   const { data, error } = schema.safeParse(json)
   expect({ what, error, json: data }).toEqual({ what, error: undefined, json })
+}
+
+/** An event of a stream is one that the documents describe. */
+export function assertEventDescribed({ data, event }: { data: string; event: string }): void {
+  expect(Object.keys(eventSchemas)).toContain(event)
+  const schema = eventSchemas[event as keyof typeof eventSchemas]
+  expectFits(schema, JSON.parse(data), `${event}: ${data.slice(0, 500)}`)
 }
 
 /** The answer of a server is one that its documents describe. */

@@ -5,7 +5,7 @@ import { type Logger, silentLogger } from '../../src/core/logger.ts'
 import type { Problem } from '../../src/sidecar/index.ts'
 import { createSidecar } from '../../src/sidecar/server.ts'
 import type { Sidecar, SidecarInit } from '../../src/sidecar/server.ts'
-import { assertDescribed } from './described.ts'
+import { assertDescribed, assertEventDescribed } from './described.ts'
 import { FakeNode } from './fake-node.ts'
 
 export const TOKEN = 'secret-token'
@@ -164,7 +164,9 @@ export class EventReader {
         this.#wake = resolve
       })
     }
-    return this.#events.shift()
+    const event = this.#events.shift()
+    if (event !== undefined) assertEventDescribed(event)
+    return event
   }
 
   async nextJson<T = Record<string, unknown>>(): Promise<T> {

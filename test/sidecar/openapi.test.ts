@@ -86,7 +86,10 @@ describe('sidecar OpenAPI', () => {
     expect(ids).toEqual(expect.arrayContaining(operations.map(({ operationId }) => operationId)))
     expect(new Set(ids).size).toBe(ids.length)
     const links = [...text.matchAll(/ href="([^"]+)"/g)].map(([, link = '']) => link)
-    expect(links.filter((link) => !ids.includes(link.slice(1)))).toEqual(['/openapi.json'])
+    expect(links.filter((link) => !ids.includes(link.slice(1)))).toEqual([
+      '/openapi.json',
+      '/asyncapi.json'
+    ])
     expect(text).not.toMatch(/<script|<link|<img|style="|\son\w+=|undefined|\[object/)
     const style = /<style>(.*?)<\/style>/s.exec(text)?.[1] ?? ''
     const digest = createHash('sha256').update(style).digest('base64')

@@ -67,7 +67,8 @@ export function docsPageOf(document: JsonSchema): string {
 <body>
 <header>
 <h1>${escapeHtml(title)}</h1>
-<p>${escapeHtml(info.summary)} For programs: <a href="/openapi.json">/openapi.json</a>.</p>
+<p>${escapeHtml(info.summary)} For programs: <a href="/openapi.json">/openapi.json</a>, and
+<a href="/asyncapi.json">/asyncapi.json</a> for event streams and WebSockets.</p>
 </header>
 <nav>${[...names, 'Schemas'].map(linkHtml).join('\n')}</nav>
 <main>

@@ -1,7 +1,11 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
+import { eventSchemas } from '../event-schemas.ts'
 import { pageHeaders } from '../page-headers.ts'
+import { commandSchemas } from '../websocket/commands.ts'
+import { pushSchemas } from '../websocket/pushes.ts'
 import type { Api } from './api.ts'
+import { asyncApiOf } from './asyncapi.ts'
 import { PAGE_STYLE } from './docs-page-style.ts'
 import { docsPageOf } from './docs-page.ts'
 import type { JsonSchema } from './json-schemas.ts'
@@ -17,6 +21,14 @@ const getOpenApi = route({
   operation: 'getOpenApi',
   summary: 'This interface as an OpenAPI 3.1 document.',
   answers: { 200: json(z.looseObject({ openapi: z.string() }), 'The document.') }
+})
+
+const getAsyncApi = route({
+  ...shared,
+  path: '/asyncapi.json',
+  operation: 'getAsyncApi',
+  summary: 'Event streams and WebSockets as an AsyncAPI 3 document.',
+  answers: { 200: json(z.looseObject({ asyncapi: z.string() }), 'The document.') }
 })
 
 const getDocsPage = route({
@@ -40,8 +52,18 @@ export function addDocumentRoutes(api: Api, components: { version: () => string 
     described ??= openApiOf(api.routes, components.version())
     return described
   }
+  let streams: JsonSchema | undefined
   let page: string | undefined
   api.add(getOpenApi, () => describe())
+  api.add(getAsyncApi, () => {
+    streams ??= asyncApiOf({
+      version: components.version(),
+      events: eventSchemas,
+      commands: commandSchemas,
+      pushes: pushSchemas
+    })
+    return streams
+  })
   api.add(getDocsPage, ({ reply }) => {
     page ??= docsPageOf(describe())
     return reply.headers(HEADERS).type('text/html; charset=utf-8').send(page)

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import type { SkeinError } from '../../core/errors.ts'
 import type { Gap, ServiceReply, ServiceRequest } from '../../node/contract.ts'
+import { problemSchema } from '../api/problem-schema.ts'
+import { cloudEventSchema, gapSchema } from '../api/shapes.ts'
 import { dataJson } from '../cloud-event.ts'
 import { problemOf } from '../problem.ts'
 import type { Ref } from './commands.ts'
@@ -23,26 +25,18 @@ export const pushSchemas = {
     type: z.literal('error'),
     ref: ref.optional(),
     subscription: subscription.optional(),
-    error: z.looseObject({ code: z.string(), detail: z.string(), retryable: z.boolean() })
+    error: problemSchema
   }),
   message: z.strictObject({
     type: z.literal('message'),
     subscription,
     cursor: z.string(),
-    /** A CloudEvent. */
-    event: z.looseObject({ specversion: z.literal('1.0'), skeinid: z.string() })
+    event: cloudEventSchema
   }),
   gap: z.strictObject({
     type: z.literal('gap'),
     subscription,
-    gap: z.strictObject({
-      channel: z.string(),
-      publisher: z.string(),
-      session: z.string(),
-      from: z.number(),
-      to: z.number(),
-      reason: z.string()
-    })
+    gap: gapSchema
   }),
   /** To be answered by `reply` with the same `request`. */
   request: z.strictObject({
