@@ -245,6 +245,17 @@ describe('mqtt: slow clients', () => {
     )
   })
 
+  it('a node that stops before its doors ends the connections of its subscribers', async () => {
+    const served = await mqttNode()
+    const client = await rawClient(served)
+    client.send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'x', qos: 1 }] })
+    await client.received('suback')
+    await served.node.stop()
+    await until(() => !client.isOpen())
+    await served.stop()
+    expect(client.packets.map(({ cmd }) => cmd)).toEqual(['connack', 'suback'])
+  })
+
   it('a door that is closed lets go of its port and of silent connections', async () => {
     const served = await mqttNode()
     const { isOpen } = await rawSocket(served)

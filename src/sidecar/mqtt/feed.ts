@@ -1,3 +1,4 @@
+import { SkeinError } from '../../core/errors.ts'
 import type { Message, Subscription } from '../../node/contract.ts'
 import type { Qos } from './session-names.ts'
 
@@ -30,6 +31,9 @@ export class Feed {
   readonly name: string | undefined
   readonly #init: FeedInit
   readonly #stopping = new AbortController()
+  readonly #forget: () => void
+  /** Whoever pulls of a subscription that has ended is answered at once, with nothing. */
+  #hasEnded = false
   #retained: AbortController | undefined
   #running: Promise<void> | undefined
 
@@ -37,6 +41,9 @@ export class Feed {
     this.#init = init
     this.qos = init.qos
     this.name = init.name
+    this.#forget = init.subscription.events.on('end', () => {
+      this.#hasEnded = true
+    })
   }
 
   /** Nothing waits, and nothing is unacknowledged. */
@@ -66,6 +73,7 @@ export class Feed {
   async stop(): Promise<void> {
     this.#stopping.abort()
     await this.#running
+    this.#forget()
     await this.#init.close()
   }
 
@@ -74,12 +82,13 @@ export class Feed {
     const { signal } = this.#stopping
     while (!signal.aborted && (await target.room(signal))) {
       const [message] = await subscription.pull(1, PULL_MS, signal)
-      if (message === undefined) continue
-      if (signal.aborted) {
-        await message.nack()
-        return
-      }
-      target.deliver(message, this)
+      if (message !== undefined && !signal.aborted) target.deliver(message, this)
+      else if (message !== undefined) await message.nack()
+      else if (this.#hasEnded && !signal.aborted) throw ended(subscription.filter)
     }
   }
+}
+
+function ended(filter: string): SkeinError {
+  return new SkeinError('ERR_STOPPED', `the subscription to '${filter}' was stopped`)
 }

@@ -236,9 +236,8 @@ export class Sessions {
     const onFailed = (error: unknown): void => this.#failed(session, filter, error)
     const share = parseShare(filter)
     if (share !== undefined) {
-      const subscription = await this.#shared.join(share)
+      const { subscription, leave: close } = await this.#shared.join(share)
       if (isPersistent) session.groups.set(filter, qos)
-      const close = (): Promise<void> => this.#shared.leave(share.group)
       return new Feed({ subscription, qos, name: undefined, close, onFailed })
     }
     if (!isPersistent) {
@@ -318,7 +317,12 @@ export class Sessions {
 
   #failed(session: Session, filter: string, error: unknown): void {
     const { figures, logger } = this.#components
-    if (session.outlet === undefined || isSkeinError(error, 'ERR_STOPPED')) return
+    if (session.outlet === undefined) return
+    // With its node.
+    if (isSkeinError(error, 'ERR_STOPPED')) {
+      session.outlet.close()
+      return
+    }
     figures.closed('subscription failed')
     const fields = { err: error, client: session.clientId, filter }
     logger.warn(fields, 'a subscription of an MQTT client ended; its connection is closed')

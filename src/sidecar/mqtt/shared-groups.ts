@@ -18,9 +18,15 @@ export function parseShare(text: string): ParsedShare | undefined {
   )
 }
 
-interface Shared {
-  readonly filter: string
+/** This node's part in one group. */
+export interface Shared {
   readonly subscription: Subscription
+  /** One client takes no part any more; with the last one, this node does not. */
+  readonly leave: () => Promise<void>
+}
+
+interface Open extends Shared {
+  readonly filter: string
   members: number
 }
 
@@ -30,7 +36,7 @@ interface Shared {
  */
 export class SharedGroups {
   readonly #node: Pick<SkeinNode, 'subscribe'>
-  readonly #open = new Map<string, Shared>()
+  readonly #open = new Map<string, Open>()
   /** Being opened or closed. */
   readonly #changing = new Map<string, Promise<unknown>>()
 
@@ -39,13 +45,13 @@ export class SharedGroups {
   }
 
   /** Resolves when this node is a member. Rejects with what `subscribe` rejects with. */
-  async join({ group, filter }: ParsedShare): Promise<Subscription> {
+  async join({ group, filter }: ParsedShare): Promise<Shared> {
     for (let change; (change = this.#changing.get(group)) !== undefined;) await change
     const open = this.#open.get(group)
     if (open === undefined) {
       const opening = this.#start(group, filter)
       this.#change(group, opening)
-      return (await opening).subscription
+      return opening
     }
     if (open.filter !== filter) {
       throw new SkeinError(
@@ -54,20 +60,10 @@ export class SharedGroups {
       )
     }
     open.members++
-    return open.subscription
+    return open
   }
 
-  /** One client takes no part any more; with the last one, this node does not. */
-  async leave(group: string): Promise<void> {
-    const open = this.#open.get(group)
-    if (open === undefined || --open.members > 0) return
-    this.#open.delete(group)
-    const closing = open.subscription.stop()
-    this.#change(group, closing)
-    await closing
-  }
-
-  async #start(group: string, filter: string): Promise<Shared> {
+  async #start(group: string, filter: string): Promise<Open> {
     const subscription = this.#node.subscribe(filter, { group, ack: 'manual' })
     try {
       await subscription.ready
@@ -75,9 +71,24 @@ export class SharedGroups {
       await subscription.stop()
       throw error
     }
-    const shared = { filter, subscription, members: 1 }
-    this.#open.set(group, shared)
-    return shared
+    const open: Open = {
+      filter,
+      subscription,
+      members: 1,
+      leave: async () => {
+        if (--open.members > 0) return
+        forget()
+        const closing = subscription.stop()
+        this.#change(group, closing)
+        await closing
+      }
+    }
+    const forget = (): void => {
+      if (this.#open.get(group) === open) this.#open.delete(group)
+    }
+    subscription.events.on('end', forget)
+    this.#open.set(group, open)
+    return open
   }
 
   #change(group: string, change: Promise<unknown>): void {
