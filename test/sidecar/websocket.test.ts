@@ -372,6 +372,14 @@ describe('websocket: load and end', () => {
     expect(refused).toMatchObject({ ref: LIMITS.wsLongCommands, error: { code: 'ERR_BUSY' } })
   })
 
+  it('a node that stops before its doors says so to who subscribed', async () => {
+    const { node, url } = await pushing()
+    const client = await connect(url)
+    await client.ask({ type: 'subscribe', filter: 'a', durable: 's' })
+    await node.stop()
+    expect(await client.next('error')).toMatchObject({ subscription: 1 })
+  })
+
   it('when the node stops, what is with the client may be answered, and it is told to go', async () => {
     const { node, stop, url } = await pushing()
     const client = await connect(url)

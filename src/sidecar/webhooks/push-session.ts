@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { isSkeinError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -47,6 +47,9 @@ export interface PushSessionInit {
 
 /** Messages asked for at once: with the largest payloads, some 3 MiB beyond the window. */
 const PULL = 16
+
+/** A subscription that has nothing more to give is asked again after this time, ms. */
+const ENDING_MS = 20
 
 /** Pushes the messages of an open subscription until something ends that. */
 export class PushSession {
@@ -136,8 +139,8 @@ export class PushSession {
         const messages = await this.#subscription.pull(room, LIMITS.pullWaitMs, signal)
         for (const message of messages) this.#lanes.add(message)
         this.#pump()
-        // A subscription that is about to end answers at once.
-        if (messages.length === 0) await turn()
+        // A subscription that is about to end answers at once, until all of it is on disk.
+        if (messages.length === 0 && this.#end === undefined) await delay(ENDING_MS)
       }
     } catch (error) {
       this.#finish({ kind: 'ended', error: error as Error })

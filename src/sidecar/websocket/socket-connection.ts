@@ -175,8 +175,10 @@ export class SocketConnection {
 
   /** The node stops: what the client has of services may be answered, then it is told to go. */
   async #leave(): Promise<void> {
-    const { socket } = this.#components
-    await this.#subscriptions.close()
+    const { logger, socket } = this.#components
+    await this.#subscriptions.close().catch((error: unknown) => {
+      logger.warn({ error }, 'the subscriptions of a WebSocket client could not be closed')
+    })
     await within(this.#services.drain(), LIMITS.serviceDrainMs, this.#gone.signal)
     socket.resume()
     socket.close(GOING_AWAY, 'the node stops')

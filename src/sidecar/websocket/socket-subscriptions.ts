@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { SkeinError, isSkeinError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -30,6 +30,9 @@ interface Entry {
   readonly acknowledge: boolean
   readonly ending: AbortController
 }
+
+/** A subscription that has nothing more to give is asked again after this time, ms. */
+const ENDING_MS = 20
 
 /** The subscriptions of one WebSocket connection. */
 export class SocketSubscriptions {
@@ -186,8 +189,8 @@ export class SocketSubscriptions {
       const messages = await subscription.pull(Math.max(1, most), LIMITS.pullWaitMs, signal)
       if (signal.aborted) return
       if (messages.length === 0) {
-        // A subscription that is about to end answers at once.
-        await turn()
+        // A subscription that is about to end answers at once, until all of it is on disk.
+        await delay(ENDING_MS)
         continue
       }
       let total = 0
