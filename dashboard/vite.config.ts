@@ -13,6 +13,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: false,
     reportCompressedSize: false,
+    // The bundle has Preact in it, whose licence goes with it.
+    license: { fileName: 'licence.md' },
     emptyOutDir: true
   }
 })

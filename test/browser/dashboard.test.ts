@@ -229,8 +229,9 @@ describe('dashboard: in a browser', () => {
     expect(await page.locator('#attention').innerText()).not.toContain('does not answer')
   })
 
-  it('asks nothing while nobody looks', async () => {
-    const doors = await doorsOf(await tcpNode({ name: 'lone' }))
+  it('asks nothing and follows nothing while nobody looks', async () => {
+    const node = await tcpNode({ name: 'lone' })
+    const doors = await doorsOf(node)
     const page = await open()
     await page.clock.install()
     const { urls } = watch(page)
@@ -240,12 +241,18 @@ describe('dashboard: in a browser', () => {
       page.evaluate(
         `Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true }); document.dispatchEvent(new Event('visibilitychange'))`
       )
+    await page.getByLabel('Topic filter').fill('orders/#')
+    await page.keyboard.press('Enter')
+    await eventually(() => node.status().subscriptions === 1)
     await look(true)
+    await eventually(() => node.status().subscriptions === 0)
     const asked = urls.length
     await page.clock.runFor(60_000)
     expect(urls).toHaveLength(asked)
     const again = page.waitForResponse(/v1\/status/)
     await look(false)
     await again
+    await eventually(() => node.status().subscriptions === 1)
+    await page.getByText('Not watched while the page was hidden').waitFor()
   })
 })

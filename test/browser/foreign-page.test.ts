@@ -53,11 +53,10 @@ const ATTACK = String.raw`async ({ base, token }) => {
   const gained = []
   const auth = token === undefined ? {} : { authorization: 'Bearer ' + token }
   const target = base + '/v1/publish/attack/'
-  const tried = async (way, action) => {
-    try {
-      const got = await action()
-      if (got) gained.push(way + ': ' + String(got).slice(0, 60))
-    } catch {}
+  const under = []
+  const tried = (way, action) => {
+    const gain = (got) => got && gained.push(way + ': ' + String(got).slice(0, 60))
+    under.push(Promise.resolve().then(action).then(gain, () => {}))
   }
   const read = async (path, init) => {
     const response = await fetch(base + path, init)
@@ -66,20 +65,20 @@ const ATTACK = String.raw`async ({ base, token }) => {
   for (const path of ['/v1/status', '/v1/history?filter=%23', '/metrics', '/healthz', '/']) {
     for (const headers of [{}, auth]) {
       for (const credentials of ['omit', 'include']) {
-        await tried('read ' + path, () => read(path, { headers, credentials }))
+        tried('read ' + path, () => read(path, { headers, credentials }))
       }
     }
-    await tried('opaque ' + path, () => read(path, { mode: 'no-cors' }))
+    tried('opaque ' + path, () => read(path, { mode: 'no-cors' }))
   }
   for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'application/json']) {
     for (const mode of ['cors', 'no-cors']) {
       for (const headers of [{}, auth]) {
         const init = { method: 'POST', mode, body: 'x', headers: { ...headers, 'content-type': type } }
-        await tried('publish ' + type + ' ' + mode, () => read('/v1/publish/attack/fetch', init))
+        tried('publish ' + type + ' ' + mode, () => read('/v1/publish/attack/fetch', init))
       }
     }
   }
-  await tried('beacon', async () => void navigator.sendBeacon(target + 'beacon', 'x'))
+  tried('beacon', async () => void navigator.sendBeacon(target + 'beacon', 'x'))
   const tag = (name, attribute, value) =>
     new Promise((resolve) => {
       const element = document.createElement(name)
@@ -88,12 +87,13 @@ const ATTACK = String.raw`async ({ base, token }) => {
       element[attribute] = value
       document.body.append(element)
     })
-  await tried('image', () => tag('img', 'src', base + '/v1/status'))
-  await tried('script', () => tag('script', 'src', base + '/v1/status'))
-  await tried('script of the page', () => tag('script', 'src', base + '/assets/' + 'index.js'))
-  await tag('iframe', 'src', base + '/')
-  await tried('frame', () => document.querySelector('iframe').contentDocument?.title)
-  await tag('iframe', 'src', base + '/v1/status')
+  tried('image', () => tag('img', 'src', base + '/v1/status'))
+  tried('script', () => tag('script', 'src', base + '/v1/status'))
+  tried('script of the page', () => tag('script', 'src', base + '/assets/' + 'index.js'))
+  tried('frame', async () => {
+    await tag('iframe', 'src', base + '/')
+    return document.querySelector('iframe').contentDocument?.title
+  })
   const form = (enctype) =>
     new Promise((resolve) => {
       const frame = document.createElement('iframe')
@@ -108,17 +108,20 @@ const ATTACK = String.raw`async ({ base, token }) => {
       sent.submit()
       setTimeout(resolve, 1000)
     })
-  for (const enctype of ['text/plain', 'multipart/form-data']) await form(enctype)
+  for (const enctype of ['text/plain', 'multipart/form-data']) {
+    tried('form', async () => void (await form(enctype)))
+  }
   const ended = (socket) =>
     new Promise((resolve) => {
       socket.onopen = () => resolve('opened')
       socket.onmessage = ({ data }) => resolve(data)
       socket.onerror = socket.onclose = () => resolve(undefined)
     }).finally(() => socket.close())
-  await tried('events', () => ended(new EventSource(base + '/v1/subscribe?filter=%23&from=earliest')))
+  tried('events', () => ended(new EventSource(base + '/v1/subscribe?filter=%23&from=earliest')))
   const bearer = token === undefined ? [] : ['bearer.' + btoa(token).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')]
   const address = base.replace('http', 'ws') + '/v1/ws'
-  await tried('socket', () => ended(new WebSocket(address, ['skein.v1', ...bearer])))
+  tried('socket', () => ended(new WebSocket(address, ['skein.v1', ...bearer])))
+  await Promise.all(under)
   return gained
 }`
 
