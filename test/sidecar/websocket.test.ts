@@ -152,16 +152,26 @@ describe('websocket: messages', () => {
     })
   })
 
-  it('unsubscribe ends it, and what was not acknowledged is another one’s', async () => {
+  it('unsubscribe ends it, and what was not acknowledged comes again', async () => {
     const { node, url } = await pushing()
     const client = await connect(url)
-    await client.ask({ type: 'subscribe', filter: 'a', group: 'g' })
+    await client.ask({ type: 'subscribe', filter: 'a', durable: 's' })
     await node.publish('a', '1')
     expect((await client.next('message')).event.data).toBe('1')
     expect(await client.ask({ type: 'unsubscribe', subscription: 1 })).toMatchObject({ type: 'ok' })
-    await client.ask({ type: 'subscribe', filter: 'a', group: 'g' })
+    await client.ask({ type: 'subscribe', durable: 's' })
     const again = await client.next('message')
-    expect(again).toMatchObject({ subscription: 2, event: { data: '1' } })
+    expect(again).toMatchObject({ subscription: 2, event: { data: '1', skeinattempt: 2 } })
+  })
+
+  it('a client takes part in a work group', async () => {
+    const { node, url } = await pushing()
+    const client = await connect(url)
+    const joined = await client.ask({ type: 'subscribe', filter: 'a', group: 'g', ack: 'auto' })
+    expect(joined).toMatchObject({ type: 'ok', group: 'g' })
+    await node.publish('a', '1')
+    expect((await client.next('message')).event.data).toBe('1')
+    await eventually(async () => (await node.groups())[0]?.lag === 0)
   })
 
   it('send reaches one peer', async () => {
