@@ -29,6 +29,7 @@ describe('cli usage', () => {
       'status',
       'peers',
       'topics',
+      'top',
       'subscriptions',
       'groups',
       'dlq',
