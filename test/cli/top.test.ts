@@ -2,15 +2,18 @@ import { spawn, spawnSync } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { writeApiFile } from '../../src/cli/data-home.ts'
 import { SkeinError } from '../../src/core/errors.ts'
 import { type View, frameOf, reportOf, scrollRoom } from '../../src/cli/top/frame.ts'
 import { PAGE_COUNT } from '../../src/cli/top/pages.ts'
+import { Sampler } from '../../src/cli/top/sampler.ts'
 import { Screen, type Terminal } from '../../src/cli/top/screen.ts'
 import { type Sample, type Snapshot, ratesBetween } from '../../src/cli/top/snapshot.ts'
 import { fit, paint } from '../../src/cli/top/styled-line.ts'
 import { watch } from '../../src/cli/top/watch.ts'
 import { skipFor } from '../fixtures/needs.ts'
-import { fakeNode, run } from './command.ts'
+import { TOKEN, startBench } from '../sidecar/http-client.ts'
+import { fakeNode, run, tempFolder } from './command.ts'
 
 const NOW = Date.parse('2030-01-01T01:00:00Z')
 const minutesAgo = (minutes: number): string => new Date(NOW - minutes * 60_000).toISOString()
@@ -240,6 +243,22 @@ describe('top: screen', () => {
 })
 
 describe('top: command', () => {
+  it('top: finds the node again after a restart, at its new port and with its new token', async () => {
+    const dataDir = await tempFolder()
+    const first = await startBench()
+    await writeApiFile(dataDir, { url: first.sidecar.url, token: TOKEN, pid: process.pid })
+    const sampler = new Sampler({ dataDir })
+    onTestFinished(() => sampler.close())
+    expect((await sampler.take(false)).rates).toBeUndefined()
+    expect((await sampler.take(false)).rates).toBeDefined()
+    await first.sidecar.stop()
+    await expect(sampler.take(false)).rejects.toMatchObject({ code: 'ERR_NO_NODE' })
+    const second = await startBench({ token: 'another-token-of-the-node' })
+    const api = { url: second.sidecar.url, token: 'another-token-of-the-node', pid: process.pid }
+    await writeApiFile(dataDir, api)
+    expect((await sampler.take(true)).snapshot.status.name).toBe('fake')
+  })
+
   it('top: prints text where there is no terminal, and one object with --json', async () => {
     const node = await fakeNode()
     const [text, json] = await Promise.all([

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
 import { PEER } from './fake-node.ts'
 import { startBench } from './http-client.ts'
@@ -174,6 +174,25 @@ describe('sidecar event stream', () => {
     reader.response.resume()
     await reader.next()
     for (let n = 1; n <= count; n++) expect((await reader.next())?.id).toBe(`fake.${n}`)
+  })
+
+  it('subscribe: a reader that takes nothing for long is cut off, and its subscription ends', async () => {
+    const b = await startBench()
+    const payload = Buffer.alloc(100_000, 'x')
+    for (let n = 0; n < 200; n++) await b.node.publish('a', payload)
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const reader = await b.stream('/v1/subscribe?filter=a&from=earliest')
+    const closed = new Promise((resolve) => reader.response.on('close', resolve))
+    reader.response.pause()
+    // Whatever its socket still takes, there is a moment from which it takes nothing.
+    while (b.node.live.size > 0) {
+      await new Promise((resolve) => setImmediate(resolve))
+      await vi.advanceTimersByTimeAsync(LIMITS.sseStallMs)
+    }
+    reader.response.resume()
+    await closed
+    expect(reader.response.complete).toBe(false)
   })
 
   it('subscribe: stopping ends every stream', async () => {
