@@ -30,6 +30,7 @@ export function alertsOf(history: readonly Sample[], now: Snapshot): readonly Al
     ...storeAlerts(now),
     ...peerAlerts(now),
     ...subscriberAlerts(history, now),
+    ...webhookAlerts(now),
     ...gapAlerts(now),
     ...deadLetterAlerts(now),
     ...nodeAlerts(now)
@@ -132,6 +133,20 @@ export function isGrowing(history: readonly Sample[], subscriber: Subscriber): b
   const lags = seen.map((sample) => sample.lags.get(key) ?? 0)
   const isRising = lags.every((lag, index) => index === 0 || lag >= (lags[index - 1] ?? 0))
   return isRising && (lags.at(-1) ?? 0) > (lags[0] ?? 0)
+}
+
+function webhookAlerts({ at, groups, subscriptions }: Snapshot): Alert[] {
+  const pushed = [
+    ...subscriptions.map(({ durable = '', webhook }) => ({ name: durable, webhook })),
+    ...groups.map(({ name, webhook }) => ({ name, webhook }))
+  ]
+  return pushed.flatMap(({ name, webhook }): Alert[] => {
+    if (webhook === undefined || webhook.state === 'pushing') return []
+    const { lastError = '', since, state } = webhook
+    const text = `The webhook of ${name} ${state === 'paused' ? 'is paused' : 'fails'}`
+    const detail = `For ${ago(at - Date.parse(since))}. ${lastError}`
+    return [{ severity: 'warning', text, detail, section: 'subscribers' }]
+  })
 }
 
 function gapAlerts({ subscriptions }: Snapshot): Alert[] {

@@ -9,6 +9,7 @@ import type {
   TopicStatus,
   TopologyNode
 } from '../src/node/contract.ts'
+import type { WebhookStatus } from '../src/sidecar/webhooks/webhook.ts'
 
 /** A value as it comes over HTTP: times are RFC 3339, and what is undefined is left out. */
 type Json<Value> = Value extends Date
@@ -23,8 +24,13 @@ type Status = Json<NodeStatus & { readonly subscribers: readonly SubscriberStatu
 export type Peer = Json<PeerStatus>
 export type Topic = Json<TopicStatus>
 export type Subscriber = Json<SubscriberStatus>
-export type OwnSubscription = Json<SubscriptionStatus>
-export type Group = Json<GroupStatus>
+/** What the sidecar tells of the webhook that takes the messages. */
+interface Pushed {
+  readonly webhook?: WebhookStatus
+}
+
+export type OwnSubscription = Json<SubscriptionStatus & Pushed>
+export type Group = Json<GroupStatus & Pushed>
 type Outgoing = Json<OutboxEntry>
 export type MeshNode = Json<TopologyNode>
 export type DeadLetter = Json<DeadLetterEntry>

@@ -94,6 +94,7 @@ function wordsOf(
 ): string {
   if (own !== undefined) {
     if (own.gaps.length > 0) return 'waits for a gap'
+    if (own.webhook !== undefined) return `webhook ${own.webhook.state}`
     return own.open ? 'consumed' : 'no consumer'
   }
   if (state === 'up' || lastSeen === undefined) return state

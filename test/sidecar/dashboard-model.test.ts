@@ -97,6 +97,17 @@ describe('dashboard: what needs attention', () => {
       { rest: { loopDelay: 0.5 } },
       ['warning: The node is overloaded']
     ],
+    [
+      'a webhook that fails',
+      {
+        rest: {
+          subscriptions: [
+            { durable: 'audit', gaps: [], webhook: { state: 'failing', since: before(9000) } }
+          ] as never
+        }
+      },
+      ['warning: The webhook of audit fails']
+    ],
     ['an open mesh', { status: { networkKeyId: undefined } }, ['notice: This is an open mesh']],
     [
       'no neighbour',
