@@ -7,6 +7,7 @@ import { silentLogger } from '../../src/core/logger.ts'
 import { createNode } from '../../src/index.ts'
 import { MqttConnection, type Refusal } from '../../src/sidecar/mqtt/connection.ts'
 import { KeptFilters, type Qos, nameOf } from '../../src/sidecar/mqtt/session-names.ts'
+import { Outlet } from '../../src/sidecar/mqtt/outlet.ts'
 import { RetainedValues } from '../../src/sidecar/mqtt/retained.ts'
 import { Unacknowledged } from '../../src/sidecar/mqtt/unacknowledged.ts'
 import { until } from './mqtt-client.ts'
@@ -174,6 +175,25 @@ describe('mqtt: messages that are not acknowledged', () => {
     let isDone = false
     expect(window.admit('b', () => (isDone = true))).toEqual({ kind: 'had' })
     expect(isDone).toBe(true)
+  })
+})
+
+describe('mqtt: what is written to a client', () => {
+  it('is bounded while its socket takes nothing, and goes on when it does', () => {
+    const written: (() => void)[] = []
+    const client = {
+      closed: false,
+      publish: (_packet: object, done: () => void) => void written.push(done)
+    }
+    let rooms = 0
+    const outlet = new Outlet(client as never, () => void rooms++)
+    const payload = new Uint8Array(1000)
+    const message = { topic: 'x', payload, qos: 0, retain: false, dup: false } as const
+    while (outlet.hasRoom) outlet.send(message, undefined)
+    expect(written.length * 1000).toBeLessThanOrEqual(LIMITS.mqttWriteBytes)
+    expect(rooms).toBe(0)
+    for (const done of written) done()
+    expect([outlet.hasRoom, rooms > 0]).toEqual([true, true])
   })
 })
 
