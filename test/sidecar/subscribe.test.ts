@@ -156,6 +156,24 @@ describe('sidecar event stream', () => {
     expect(await reader.next()).toBeUndefined()
   })
 
+  it('subscribe: a subscription that is about to end is not asked again and again', async () => {
+    const b = await startBench()
+    const reader = await b.stream('/v1/subscribe?filter=a')
+    await reader.next()
+    const [live] = b.node.live
+    if (live === undefined) throw new Error('nobody subscribes')
+    // As the node does from the moment that it ends one until all of it is on disk.
+    const pull = vi.fn<() => Promise<[]>>(() => Promise.resolve([]))
+    Object.assign(live, { pull })
+    await b.node.publish('a', 'last')
+    await reader.next()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    live.emitter.emit('end', { error: undefined })
+    expect(await reader.next()).toBeUndefined()
+    expect(reader.comments).toEqual([])
+    expect(pull.mock.calls.length).toBeLessThan(20)
+  })
+
   it('subscribe: a reader that does not read holds one batch, and loses nothing', async () => {
     const b = await startBench()
     const count = 400
