@@ -16,6 +16,7 @@ interface Document {
   readonly info: { readonly version: string }
   readonly tags: ReadonlyArray<{ readonly name: string }>
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
+  readonly webhooks: Readonly<Record<string, Readonly<Record<string, Operation>>>>
 }
 
 async function documentOf(): Promise<Document> {
@@ -48,8 +49,10 @@ describe('sidecar OpenAPI', () => {
   })
 
   it('openapi: operations have names of their own, and known tags', async () => {
-    const { paths, tags } = await documentOf()
-    const operations = Object.values(paths).flatMap((path) => Object.values(path))
+    const { paths, tags, webhooks } = await documentOf()
+    const operations = [...Object.values(paths), ...Object.values(webhooks)].flatMap((path) =>
+      Object.values(path)
+    )
     const names = operations.map(({ operationId }) => operationId)
     expect(new Set(names).size).toBe(names.length)
     expect([...new Set(operations.flatMap((operation) => operation.tags))]).toEqual(
@@ -81,7 +84,10 @@ describe('sidecar OpenAPI', () => {
     const { headers, status, text } = await b.call('/docs/api', { token: null })
     expect(status).toBe(200)
     const document = await documentOf()
-    const operations = Object.values(document.paths).flatMap((path) => Object.values(path))
+    const { paths, webhooks } = document
+    const operations = [...Object.values(paths), ...Object.values(webhooks)].flatMap((path) =>
+      Object.values(path)
+    )
     const ids = [...text.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id)
     expect(ids).toEqual(expect.arrayContaining(operations.map(({ operationId }) => operationId)))
     expect(new Set(ids).size).toBe(ids.length)

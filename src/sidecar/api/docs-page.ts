@@ -8,6 +8,8 @@ interface Described {
   readonly info: { readonly title: string; readonly version: string; readonly summary: string }
   readonly tags: ReadonlyArray<{ readonly name: string }>
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
+  /** Requests that the node makes itself. */
+  readonly webhooks: Readonly<Record<string, Readonly<Record<string, Operation>>>>
   readonly components: { readonly schemas: Readonly<Record<string, JsonSchema>> }
 }
 
@@ -46,8 +48,9 @@ const PROBLEM = 'application/problem+json'
 
 /** An OpenAPI document, as this module makes it, as a page for people: no scripts, nothing from elsewhere. */
 export function docsPageOf(document: JsonSchema): string {
-  const { components, info, paths, tags } = document as unknown as Described
-  const entries = Object.entries(paths).flatMap(([path, operations]) =>
+  const { components, info, paths, tags, webhooks } = document as unknown as Described
+  const all = [...Object.entries(paths), ...Object.values(webhooks).map(toWebhook)]
+  const entries = all.flatMap(([path, operations]) =>
     Object.entries(operations).map(([method, operation]) => ({
       method: method.toUpperCase(),
       path,
@@ -80,6 +83,11 @@ ${Object.entries(components.schemas).map(namedSchemaHtml).join('\n')}
 </body>
 </html>
 `
+}
+
+/** A webhook has the path that its URL says. */
+function toWebhook<Operations>(operations: Operations): [string, Operations] {
+  return ['<webhook>', operations]
 }
 
 function idOf(name: string): string {

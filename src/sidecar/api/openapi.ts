@@ -5,6 +5,7 @@ import type { HeaderParameter, Parameter } from './parameters.ts'
 import { problemSchema } from './problem-schema.ts'
 import type { Answer, Route, RouteBody } from './route.ts'
 import { errorsOf } from './route-errors.ts'
+import { webhookOperations } from './webhook-operations.ts'
 
 const NAME = /\{\+?(\w+)\}/g
 
@@ -31,6 +32,7 @@ export function openApiOf(routes: readonly Route[], version: string): JsonSchema
     security: [{ token: [] }],
     tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => ({ name })),
     paths,
+    webhooks: webhookOperations(schemas),
     components: {
       schemas: schemas.components,
       securitySchemes: securityOf(routes)
