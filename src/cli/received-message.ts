@@ -33,8 +33,12 @@ export function payloadOf(event: ReceivedEvent): Buffer {
 }
 
 function headersOf(event: ReceivedEvent): Record<string, string> {
-  const isOwn = (name: string): boolean =>
-    !EVENT_ATTRIBUTES.has(name) || (event['id'] !== event.skeinid && CONTEXT.has(name))
+  const [, , sequence = ''] = event.skeinid.split('/')
+  const isOwn = (name: string): boolean => {
+    if (!EVENT_ATTRIBUTES.has(name)) return true
+    if (name === 'sequence') return event[name] !== sequence.padStart(16, '0')
+    return event['id'] !== event.skeinid && CONTEXT.has(name)
+  }
   const own = Object.entries(event).filter(([name]) => isOwn(name))
   const rest = Object.entries(JSON.parse(event.skeinheaders ?? '{}') as Record<string, string>)
   return Object.fromEntries([...own.map(([name, value]) => [name, String(value)]), ...rest])
