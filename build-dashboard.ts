@@ -3,6 +3,9 @@ import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
+/** Of the page, from the root. */
+const SOURCE = 'src/sidecar/dashboard'
+
 /** Says what the files beside it were made from; not a file of the page. */
 const STAMP = '.source'
 
@@ -27,7 +30,7 @@ export function buildDashboard({ dist, quiet, root }: DashboardBuildInit): numbe
   try {
     const { error, status } = spawnSync(
       process.execPath,
-      [join(root, 'node_modules/vite/bin/vite.js'), 'build', 'dashboard', '--outDir', draft],
+      [join(root, 'node_modules/vite/bin/vite.js'), 'build', SOURCE, '--outDir', draft],
       {
         cwd: root,
         stdio: quiet ? 'ignore' : ['ignore', 2, 2],
@@ -54,7 +57,7 @@ export function buildDashboard({ dist, quiet, root }: DashboardBuildInit): numbe
 /** Of everything that the bundle depends on: its source, and the versions of what it is made with. */
 function digestOf(root: string): string {
   const hash = createHash('sha256')
-  const folder = join(root, 'dashboard')
+  const folder = join(root, SOURCE)
   for (const file of filesOf(folder)) hash.update(file).update(readFileSync(join(folder, file)))
   for (const name of ['preact', 'vite']) {
     hash.update(readFileSync(join(root, 'node_modules', name, 'package.json')))

@@ -24,9 +24,10 @@ export interface BuildInit {
 }
 
 /**
- * Compiles the package: what is in `src` at its top, the simulator in `simulations`, the page in `dashboard`. Answers the
- * exit code of the compiler or the bundler; what has a type error is written all the same. Files that did not change are not touched, so that whoever runs them
- * at this moment is not disturbed.
+ * Compiles the package: what is in `src` at its top, the simulator in `simulations`, the page of
+ * `src/sidecar/dashboard` in `dashboard`. Answers the exit code of the compiler or the bundler; what has a type error is
+ * written all the same. Files that did not change are not touched, so that whoever runs them at this moment is not
+ * disturbed.
  */
 export function buildPackage({
   checkTypes = true,

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { alertsOf } from '../../dashboard/alerts.ts'
-import { ago, bytes, duration } from '../../dashboard/format.ts'
-import { graphOf, ringOf } from '../../dashboard/mesh-graph.ts'
-import type { MeshNode, Peer, Snapshot, Subscriber } from '../../dashboard/model.ts'
-import { messagesOf, rateOf } from '../../dashboard/rates.ts'
-import { sampleOf } from '../../dashboard/sample.ts'
+import { alertsOf } from '../../src/sidecar/dashboard/alerts.ts'
+import { ago, bytes, duration } from '../../src/sidecar/dashboard/format.ts'
+import { graphOf, ringOf } from '../../src/sidecar/dashboard/mesh-graph.ts'
+import type { MeshNode, Peer, Snapshot, Subscriber } from '../../src/sidecar/dashboard/model.ts'
+import { messagesOf, rateOf } from '../../src/sidecar/dashboard/rates.ts'
+import { sampleOf } from '../../src/sidecar/dashboard/sample.ts'
 
 const AT = Date.parse('2030-01-01T12:00:00Z')
 const before = (ms: number): string => new Date(AT - ms).toISOString()
@@ -215,7 +215,10 @@ describe('dashboard: figures', () => {
 })
 
 describe('dashboard: colours', () => {
-  const css = readFileSync(new URL('../../dashboard/style.css', import.meta.url), 'utf8')
+  const css = readFileSync(
+    new URL('../../src/sidecar/dashboard/style.css', import.meta.url),
+    'utf8'
+  )
   const [light = '', dark = ''] = [...css.matchAll(/:root \{[^}]*\}/g)].map(([block]) => block)
 
   it.each([

@@ -8,8 +8,8 @@ import type {
   SubscriptionStatus,
   TopicStatus,
   TopologyNode
-} from '../src/node/contract.ts'
-import type { WebhookStatus } from '../src/sidecar/webhooks/webhook.ts'
+} from '../../node/contract.ts'
+import type { WebhookStatus } from '../webhooks/webhook.ts'
 
 /** A value as it comes over HTTP: times are RFC 3339, and what is undefined is left out. */
 type Json<Value> = Value extends Date
