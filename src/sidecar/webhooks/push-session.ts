@@ -97,6 +97,8 @@ export class PushSession {
     ]
     const over = new Promise<void>((resolve) => {
       this.#ended = resolve
+      // It was stopped before it began.
+      if (this.#end !== undefined) resolve()
     })
     const taking = this.#take()
     await over

@@ -22,7 +22,8 @@ export interface PusherInit {
   readonly retry: RetryTimes
   /** What it was paused for, in an earlier life. */
   readonly paused: string | undefined
-  readonly onPaused: (why: string) => void
+  /** Resolves when it is noted that nothing is to be pushed, or cannot be. Never rejects. */
+  readonly onPaused: (why: string) => Promise<void>
 }
 
 /** Pushes one subscription to its webhook, and leaves an endpoint that does not work alone for longer and longer. */
@@ -130,7 +131,7 @@ export class Pusher {
         return undefined
       case 'gone':
         this.#become('paused')
-        this.#init.onPaused(this.#lastError ?? '')
+        await this.#init.onPaused(this.#lastError ?? '')
         logger.warn({ subscription: name }, 'a webhook answered 410: its subscription is paused')
         return undefined
       case 'later':

@@ -127,10 +127,12 @@ export class Webhooks {
         webhook,
         retry: this.#retry,
         paused,
-        onPaused: (why) => {
-          file.keepSubscription(name, { webhook, paused: why }).catch((error: unknown) => {
+        onPaused: async (why) => {
+          try {
+            await file.keepSubscription(name, { webhook, paused: why })
+          } catch (error) {
             logger.error({ error, subscription: name }, 'a paused webhook could not be noted')
-          })
+          }
         }
       }
     )
