@@ -85,7 +85,7 @@ export function mqttLines(mqtt: string | undefined, hasToken: boolean): string[]
 
 /** Doors have no TLS of their own: what each one that others can reach should be warned of. */
 export async function clearTextWarnings({ api, mqtt }: Doors): Promise<string[]> {
-  const { isLoopback } = await import('../sidecar/access.ts')
+  const { isLoopback } = await import('../sidecar/access/access.ts')
   const doors = [
     ['HTTP', api?.hostname],
     ['MQTT', mqtt === undefined ? undefined : hostOf(mqtt).hostname]

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { EVENT_ATTRIBUTES, isJsonType, isTextType } from '../sidecar/cloud-event.ts'
+import { EVENT_ATTRIBUTES, isJsonType, isTextType } from '../sidecar/events/cloud-event.ts'
 import { escapeControls } from './terminal.ts'
 
 /** A message as the event stream shows it. */

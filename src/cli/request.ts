@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { Command } from 'commander'
-import { isJsonType, isTextType } from '../sidecar/cloud-event.ts'
+import { isJsonType, isTextType } from '../sidecar/events/cloud-event.ts'
 import { ApiClient } from './api-client.ts'
 import type { ApiAnswer } from './api-client.ts'
 import { messageHeaders, readPayload } from './message-input.ts'

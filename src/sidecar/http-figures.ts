@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Connections } from './connections.ts'
+import type { Connections } from './access/connections.ts'
 import type { Figures } from './figures.ts'
 import type { RouteConfig } from './route-config.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type ReceivedEvent, jsonLine } from '../../src/cli/received-message.ts'
 import type { Message } from '../../src/node/contract.ts'
-import { cloudEventJson } from '../../src/sidecar/cloud-event.ts'
+import { cloudEventJson } from '../../src/sidecar/events/cloud-event.ts'
 
 const message: Message = {
   id: 'publisher/0192f00dba5e0001/7/orders',

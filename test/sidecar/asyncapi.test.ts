@@ -1,7 +1,7 @@
 import specs from '@asyncapi/specs'
 import { Ajv } from 'ajv'
 import { describe, expect, it } from 'vitest'
-import { eventSchemas } from '../../src/sidecar/event-schemas.ts'
+import { eventSchemas } from '../../src/sidecar/events/event-schemas.ts'
 import { commandSchemas } from '../../src/sidecar/websocket/commands.ts'
 import { pushSchemas } from '../../src/sidecar/websocket/pushes.ts'
 import { startBench } from './http-client.ts'

@@ -2,10 +2,10 @@ import { EventEmitter } from 'node:events'
 import type { Server } from 'node:http'
 import { describe, expect, it, vi } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
-import { LOCAL, clientOf } from '../../src/sidecar/client-address.ts'
-import { Connections } from '../../src/sidecar/connections.ts'
-import { connectionLimit } from '../../src/sidecar/open-files.ts'
-import { WrongTokens } from '../../src/sidecar/wrong-tokens.ts'
+import { LOCAL, clientOf } from '../../src/sidecar/access/client-address.ts'
+import { Connections } from '../../src/sidecar/access/connections.ts'
+import { connectionLimit } from '../../src/sidecar/access/open-files.ts'
+import { WrongTokens } from '../../src/sidecar/access/wrong-tokens.ts'
 
 describe('sidecar client limits', () => {
   it.each([

@@ -1,7 +1,7 @@
 import { fastify } from 'fastify'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Api } from '../../src/sidecar/api/api.ts'
-import { addDashboardRoutes } from '../../src/sidecar/dashboard-routes.ts'
+import { addDashboardRoutes } from '../../src/sidecar/routes/dashboard-routes.ts'
 import { startBench } from './http-client.ts'
 
 const linksOf = (html: string): string[] =>

@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 import { problemSchema } from '../../src/sidecar/api/problem-schema.ts'
 import type { Route } from '../../src/sidecar/api/route.ts'
 import { errorsOf } from '../../src/sidecar/api/route-errors.ts'
-import { eventSchemas } from '../../src/sidecar/event-schemas.ts'
+import { eventSchemas } from '../../src/sidecar/events/event-schemas.ts'
 import type { Answer } from './http-client.ts'
 
 /** What an answer has beyond its schema is left out by the schema: then the two differ. */

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { LIMITS } from '../../src/core/limits.ts'
 import type { Message } from '../../src/node/contract.ts'
-import { cloudEventJson } from '../../src/sidecar/cloud-event.ts'
-import { EventSharing } from '../../src/sidecar/event-sharing.ts'
+import { cloudEventJson } from '../../src/sidecar/events/cloud-event.ts'
+import { EventSharing } from '../../src/sidecar/events/event-sharing.ts'
 
 let read = 0
 

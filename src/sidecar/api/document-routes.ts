@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { eventSchemas } from '../event-schemas.ts'
+import { eventSchemas } from '../events/event-schemas.ts'
 import { pageHeaders } from '../page-headers.ts'
 import { commandSchemas } from '../websocket/commands.ts'
 import { pushSchemas } from '../websocket/pushes.ts'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import type { DataEncoding } from '../cloud-event.ts'
+import type { DataEncoding } from '../events/cloud-event.ts'
 import { headerText } from '../message-headers.ts'
 import type { From, SubscribeOptions, WhereFilter } from '../../node/contract.ts'
 import {

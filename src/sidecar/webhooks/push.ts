@@ -1,8 +1,8 @@
 import type { Message } from '../../node/contract.ts'
 import { LIMITS } from '../../core/limits.ts'
-import { cloudEventJson, eventAttributes } from '../cloud-event.ts'
+import { cloudEventJson, eventAttributes } from '../events/cloud-event.ts'
 import { asHttpType, traceHeaders } from '../message-headers.ts'
-import { type WebhookAnswer, type WebhookCall, callWebhook } from '../webhook-call.ts'
+import { type WebhookAnswer, type WebhookCall, callWebhook } from './webhook-call.ts'
 import type { Webhook } from './webhook.ts'
 
 /** What became of one push. */

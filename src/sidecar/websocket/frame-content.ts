@@ -1,5 +1,5 @@
-import { isJsonType } from '../cloud-event.ts'
-import { jsonMembers } from '../json-parts.ts'
+import { isJsonType } from '../events/cloud-event.ts'
+import { jsonMembers } from '../events/json-parts.ts'
 import { optionError } from '../query.ts'
 
 /** What a command carries. */

@@ -3,7 +3,7 @@ import type { SkeinError } from '../../core/errors.ts'
 import type { Gap, ServiceReply, ServiceRequest } from '../../node/contract.ts'
 import { problemSchema } from '../api/problem-schema.ts'
 import { cloudEventSchema, gapSchema } from '../api/shapes.ts'
-import { dataJson } from '../cloud-event.ts'
+import { dataJson } from '../events/cloud-event.ts'
 import { problemOf } from '../problem.ts'
 import type { Ref } from './commands.ts'
 

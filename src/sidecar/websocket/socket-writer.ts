@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
-import type { EventSharing } from '../event-sharing.ts'
+import type { EventSharing } from '../events/event-sharing.ts'
 
 export interface SocketWriterComponents {
   readonly socket: WebSocket
