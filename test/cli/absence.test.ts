@@ -22,6 +22,8 @@ async function eventually(
   for (;;) {
     const { code, text } = await run(args)
     if (code === 0 && found(text)) return text
+    // What it waits for takes seconds: other tests need the machine meanwhile.
+    await new Promise((resolve) => setTimeout(resolve, 200))
   }
 }
 

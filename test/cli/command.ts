@@ -9,7 +9,7 @@ import { writeApiFile } from '../../src/cli/data-home.ts'
 import type { Bench } from '../sidecar/http-client.ts'
 import { TOKEN, startBench } from '../sidecar/http-client.ts'
 
-const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
 export interface Result {
   readonly code: number | null
@@ -49,7 +49,7 @@ export function launch(args: readonly string[], options: RunOptions = {}): Runni
     XDG_DATA_HOME: '/nonexistent',
     ...options.env
   }
-  const child = spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { env })
+  const child = spawn(process.execPath, [MAIN, ...args], { env })
   running.add(child)
   const out: Buffer[] = []
   let stderr = ''

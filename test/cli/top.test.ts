@@ -285,8 +285,8 @@ describe('top: command', () => {
     const lack = spawnSync('script', ['--version']).error
     skipFor(lack === undefined ? undefined : 'script (bsdutils) is not installed', context)
     const node = await fakeNode()
-    const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
-    const top = [process.execPath, '--import', 'tsx', main, 'top', ...node.at]
+    const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+    const top = [process.execPath, main, 'top', ...node.at]
     const command = `stty cols 80 rows 24; before=$(stty -g); ${top.join(' ')}; echo "code=$?"; [ "$before" = "$(stty -g)" ] && echo restored`
     const child = spawn('script', ['-qec', command, '/dev/null'], {
       env: { ...process.env, NO_COLOR: '1' }

@@ -7,12 +7,12 @@ import type { MessageRef, TraceEvent, Violation } from '../../simulations/trace.
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { LibraryNode, type Report } from './library-node.ts'
 import { freePort } from './proxied-mesh.ts'
-import { eventually, loops, randomMesh, temporaryFolder } from './skein-process.ts'
+import { eventually, full, loops, randomMesh, temporaryFolder } from './skein-process.ts'
 
 const NODES = 5
 const KILLS = loops(200)
 /** Of each node while it runs. */
-const PER_SECOND = 50
+const PER_SECOND = full ? 50 : 25
 const SEED = Number(process.env['SKEIN_TEST_SEED'] ?? 20_261_121)
 
 /** mulberry32: the same kills for the same seed. */

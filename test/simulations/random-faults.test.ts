@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { explore } from '../../simulations/index.ts'
 
-const RUNS = process.env['SKEIN_TEST_FULL'] === undefined ? 5 : 50
+const RUNS = process.env['SKEIN_TEST_FULL'] === undefined ? 3 : 50
 const seeds = Array.from({ length: RUNS }, (_, i) => i + 1)
 
 describe('simulations: random faults', () => {
