@@ -103,7 +103,7 @@ describe('mqtt: who comes in', () => {
     await until(() => packets.length === 1)
     expect(await served.metric('skein_mqtt_connections')).toBe(1)
     expect(await served.metric(closedFor('protocol error'))).toBeLessThanOrEqual(count)
-  })
+  }, 120_000)
 })
 
 describe('mqtt: what is not published', () => {
