@@ -3,9 +3,9 @@ import { MUTANTS } from './mutants/catalogue.ts'
 import { Laboratory } from './mutants/laboratory.ts'
 import type { Mutant } from './mutants/mutant.ts'
 
-/** Every second one, so that all the tests together are done in time; all of them with SKEIN_TEST_FULL. */
+/** Every third one, so that all the tests together are done in time; all of them with SKEIN_TEST_FULL. */
 const CHOSEN =
-  process.env['SKEIN_TEST_FULL'] === undefined ? MUTANTS.filter((_, at) => at % 2 === 0) : MUTANTS
+  process.env['SKEIN_TEST_FULL'] === undefined ? MUTANTS.filter((_, at) => at % 3 === 0) : MUTANTS
 
 let laboratory: Laboratory
 const caught: string[][] = [['mutant', 'scenario', 'seed', 'checker', 'first violation']]
