@@ -10,6 +10,8 @@ export interface ConsumerInit {
   /** A handler is done with a message. */
   readonly handled: (message: DeliveredMessage) => void
   readonly failed: (message: DeliveredMessage, error: unknown) => void
+  /** Resolves when all that belongs to the end of the subscription is done and told. */
+  readonly ended: () => Promise<void>
 }
 
 type Handler = (message: DeliveredMessage) => void | Promise<void>
@@ -84,7 +86,11 @@ export class Consumer {
   async pull(max: number, waitMs: number, signal?: AbortSignal): Promise<DeliveredMessage[]> {
     if (this.#handler !== undefined) throw consumedTwice()
     const first = await this.#one(waitMs, signal)
-    if (first === undefined) return []
+    if (first === undefined) {
+      // Answered at once, a caller that pulls in a loop would leave no time for the end.
+      if (this.#ended && signal?.aborted !== true) await this.#init.ended()
+      return []
+    }
     const messages = [first]
     while (messages.length < max) {
       const message = this.#init.take()

@@ -253,7 +253,7 @@ export interface Subscription extends AsyncIterable<Message> {
    * returns or its promise resolves, and handed over again when it throws or rejects.
    */
   onMessage(handler: (message: Message) => void | Promise<void>): void
-  /** Up to `max` messages; waits up to `waitMs` for the first. Empty when none came. */
+  /** Up to `max` messages; waits up to `waitMs` for the first. Empty when none came, or when the subscription has ended. */
   pull(max: number, waitMs: number, signal?: AbortSignal): Promise<Message[]>
   /** Finds a message that is in flight by its id. */
   inFlight(id: string): Message | undefined

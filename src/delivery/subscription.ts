@@ -87,7 +87,8 @@ export class OpenSubscription implements Subscription, FeedListener, MessageOwne
       take: () => this.#take(),
       acknowledge: init.autoAck ? (message) => this.#autoAcknowledge(message) : undefined,
       handled: (message) => this.#autoAcknowledge(message),
-      failed: (message, error) => this.#handlerFailed(message, error)
+      failed: (message, error) => this.#handlerFailed(message, error),
+      ended: () => this.#end(undefined)
     })
     this.ready = init.open(this)
     this.ready.catch((error: unknown) => this.#fail(error))

@@ -158,7 +158,8 @@ export class GroupSubscription implements Subscription, MessageOwner {
       take: () => this.#take(),
       acknowledge: init.autoAck ? (message) => this.#autoAcknowledge(message) : undefined,
       handled: (message) => this.#autoAcknowledge(message),
-      failed: (message, error) => this.#handlerFailed(message, error)
+      failed: (message, error) => this.#handlerFailed(message, error),
+      ended: () => this.#end(undefined)
     })
     this.ready = this.#open()
     this.ready.catch((error: unknown) => this.#fail(error))

@@ -396,3 +396,20 @@ describe('subscription: durable', () => {
     expect(texts(await drain(subscription))).toEqual(['1'])
   })
 })
+
+describe('subscription: its end', () => {
+  it('answers who pulls when it has ended: whoever pulls in a loop must not keep it from that', async () => {
+    const node = await lone()
+    const subscription = await opened(node, 'a/#', { durable: 'b', ack: 'manual' })
+    let hasEnded = false
+    subscription.events.on('end', () => {
+      hasEnded = true
+    })
+    const waiting = subscription.pull(1, 60_000)
+    const stopped = subscription.stop()
+    expect(await waiting).toEqual([])
+    expect(hasEnded).toBe(true)
+    expect(await subscription.pull(1, 60_000)).toEqual([])
+    await stopped
+  })
+})

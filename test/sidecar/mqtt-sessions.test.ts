@@ -20,6 +20,16 @@ function cut({ client }: Connected): void {
 }
 
 describe('mqtt: persistent sessions', () => {
+  it('end with a node that stops before its door, as one does whose disk is broken', async () => {
+    const { node, url } = await mqttNode({ dataDir: await tempFolder() })
+    const { client } = await connected({ url }, { ...persistent, reconnectPeriod: 0 })
+    await client.subscribeAsync('meter/#', { qos: 1 })
+    await client.publishAsync('meter/a', '1', { qos: 1 })
+    await node.stop()
+    await until(() => !client.connected)
+    expect(node.status().ready).toBe(false)
+  })
+
   it('get what was published while they were off, from another node, and go on where they were', async () => {
     const [a, b] = await mqttPair()
     const first = await connected(a, persistent)

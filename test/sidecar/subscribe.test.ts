@@ -162,8 +162,11 @@ describe('sidecar event stream', () => {
     await reader.next()
     const [live] = b.node.live
     if (live === undefined) throw new Error('nobody subscribes')
-    // As the node does from the moment that it ends one until all of it is on disk.
-    const pull = vi.fn<() => Promise<[]>>(() => Promise.resolve([]))
+    // As the node does from the moment that it ends one: it answers when all of it is on disk.
+    const ended = new Promise<[]>((resolve) => {
+      live.emitter.on('end', () => resolve([]))
+    })
+    const pull = vi.fn<() => Promise<[]>>(() => ended)
     Object.assign(live, { pull })
     await b.node.publish('a', 'last')
     await reader.next()

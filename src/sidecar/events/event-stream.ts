@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { SkeinError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Gap, Message, Subscription } from '../../node/contract.ts'
@@ -21,9 +20,6 @@ export interface EventStreamInit {
   /** Acknowledge what the socket has taken. */
   readonly acknowledge: boolean
 }
-
-/** A subscription that has nothing more to give is asked again after this time, ms. */
-const ENDING_MS = 20
 
 /** One Server-Sent Event; `data` must be on one line. */
 export function eventText(event: string, data: string): string {
@@ -83,12 +79,9 @@ export class EventStream {
     while (!this.#ended && !this.#signal.aborted) {
       const max = Math.floor(this.#sharing.batchBytes / this.#eventLength)
       const count = Math.min(Math.max(max, 1), LIMITS.pullMessages)
-      const askedAt = performance.now()
       const messages = await this.#subscription.pull(count, LIMITS.sseCommentMs, this.#signal)
       if (this.#signal.aborted) return
       if (messages.length > 0) await this.#writeMessages(messages)
-      // A subscription that is about to end answers at once, until all of it is on disk.
-      else if (performance.now() - askedAt < ENDING_MS) await delay(ENDING_MS)
       else if (!this.#ended) await this.#writeAll(':\n\n', [])
     }
   }

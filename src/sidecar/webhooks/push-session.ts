@@ -1,5 +1,4 @@
 import { setMaxListeners } from 'node:events'
-import { setTimeout as delay } from 'node:timers/promises'
 import { isSkeinError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -47,9 +46,6 @@ export interface PushSessionInit {
 
 /** Messages asked for at once: with the largest payloads, some 3 MiB beyond the window. */
 const PULL = 16
-
-/** A subscription that has nothing more to give is asked again after this time, ms. */
-const ENDING_MS = 20
 
 /** Pushes the messages of an open subscription until something ends that. */
 export class PushSession {
@@ -141,8 +137,6 @@ export class PushSession {
         const messages = await this.#subscription.pull(room, LIMITS.pullWaitMs, signal)
         for (const message of messages) this.#lanes.add(message)
         this.#pump()
-        // A subscription that is about to end answers at once, until all of it is on disk.
-        if (messages.length === 0 && this.#end === undefined) await delay(ENDING_MS)
       }
     } catch (error) {
       this.#finish({ kind: 'ended', error: error as Error })

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { SkeinError, isSkeinError } from '../../core/errors.ts'
 import { LIMITS } from '../../core/limits.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -30,9 +29,6 @@ interface Entry {
   readonly acknowledge: boolean
   readonly ending: AbortController
 }
-
-/** A subscription that has nothing more to give is asked again after this time, ms. */
-const ENDING_MS = 20
 
 /** The subscriptions of one WebSocket connection. */
 export class SocketSubscriptions {
@@ -188,11 +184,7 @@ export class SocketSubscriptions {
       const most = Math.min(Math.floor(bytes / length), LIMITS.pullMessages)
       const messages = await subscription.pull(Math.max(1, most), LIMITS.pullWaitMs, signal)
       if (signal.aborted) return
-      if (messages.length === 0) {
-        // A subscription that is about to end answers at once, until all of it is on disk.
-        await delay(ENDING_MS)
-        continue
-      }
+      if (messages.length === 0) continue
       let total = 0
       writer.together(() => {
         for (const message of messages) {
